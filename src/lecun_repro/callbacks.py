@@ -1,0 +1,226 @@
+"""What a fit leaves behind and shows: the run's record, its checkpoint, the progress bar."""
+
+import hashlib
+import json
+import os
+import platform
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint, ProgressBar
+from lightning.pytorch.cli import SaveConfigCallback
+from tqdm import tqdm
+
+from lecun_repro.evaluation import SplitResult
+from lecun_repro.module import DigitClassifier
+
+# Where a run reads, writes and shows things has no part in its configuration's identity.
+PLACES = {
+    "data.root",
+    "data.block_size",
+    "ckpt_path",
+    "config",
+    "threads",
+    "trainer.logger",
+    "trainer.default_root_dir",
+    "trainer.enable_progress_bar",
+    "trainer.enable_model_summary",
+    "trainer.enable_checkpointing",
+    "trainer.log_every_n_steps",
+    "trainer.profiler",
+}
+
+
+def config_hash(config: dict[str, Any]) -> str:
+    """A digest of a resolved configuration, the same for two runs that have to give the same result."""
+
+    def kept(value: Any, key: str) -> Any:
+        if not isinstance(value, dict):
+            return value
+        path = f"{key}." if key else ""
+        return {k: kept(v, path + k) for k, v in sorted(value.items()) if path + k not in PLACES}
+
+    return hashlib.sha256(json.dumps(kept(config, ""), sort_keys=True).encode()).hexdigest()[:16]
+
+
+class RecordRun(SaveConfigCallback):
+    """Writes `config.yaml` when a fit starts and `results.json` when it ends; keeps its curve in the checkpoint.
+
+    Args:
+        parser: The subcommand's parser.
+        config: The resolved configuration.
+        started: `time.perf_counter()` when the command started, after its imports.
+    """
+
+    def __init__(self, parser: Any, config: Any, started: float, **kwargs: Any) -> None:
+        super().__init__(parser, config, save_to_log_dir=False, **kwargs)
+        self.started = started
+        self.resolved: dict[str, Any] = json.loads(parser.dump(config, format="json", skip_none=False))
+        self.curve: list[dict[str, Any]] = []
+        self.results: dict[str, SplitResult] = {}
+        self.seconds_before = 0.0  # of the runs that this one goes on from
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit" and (directory := log_dir(trainer)) is not None:
+            directory.mkdir(parents=True, exist_ok=True)
+            self.parser.save(self.config, directory / "config.yaml", skip_none=False, overwrite=True)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        pl_module.print(size_table(pl_module))
+
+    def on_validation_end(self, trainer: Trainer, pl_module: DigitClassifier) -> None:  # type: ignore[override]
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        self.results = pl_module.results
+        entry: dict[str, Any] = {"pass": trainer.current_epoch + 1}
+        entry |= {split: {"loss": r.loss, "error": r.error, "misses": r.misses} for split, r in self.results.items()}
+        self.curve = [e for e in self.curve if e["pass"] < entry["pass"]] + [entry]
+
+    def on_train_end(self, trainer: Trainer, pl_module: DigitClassifier) -> None:  # type: ignore[override]
+        directory = log_dir(trainer)
+        if directory is None or trainer.interrupted:
+            return
+        write_atomically(directory / "results.json", json.dumps(self.record(trainer, pl_module), indent=1) + "\n")
+
+    def record(self, trainer: Trainer, module: DigitClassifier) -> dict[str, Any]:
+        """The contents of `results.json`."""
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        return {
+            "row": trainer.logger.name if trainer.logger else None,
+            "seed": module.seed,
+            "source": data.source,
+            "draw": data.draw,
+            "passes": trainer.current_epoch,
+            "updates": trainer.global_step,
+            "parameters": sum(p.numel() for p in module.network.parameters()),
+            "compiled": module.compiled,
+            "fit_seconds": round(self.seconds_before + time.perf_counter() - self.started, 3),
+            "us_per_update": round(1e6 * module.update_seconds / max(module.updates_done, 1), 3),
+            **{split: result._asdict() for split, result in self.results.items()},
+            "curve": self.curve,
+            "versions": {
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "lightning": lightning.__version__,
+                "lecun_repro": version("lecun-repro"),
+            },
+            "config_hash": config_hash(self.resolved),
+        }
+
+    # What makes a checkpoint usable without its YAML, and a resumed run's record that of an undisturbed one.
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        config = {k: self.resolved[k] for k in ("seed_everything", "data", "model", "optimizer", "lr_scheduler")}
+        config["data"] = {k: v for k, v in config["data"].items() if k != "root"}
+        checkpoint.setdefault("lecun_repro", {}).update(
+            row=trainer.logger.name if trainer.logger else None,
+            config=config,
+            curve=self.curve,
+            results={split: result._asdict() for split, result in self.results.items()},
+            seconds=self.seconds_before + time.perf_counter() - self.started,
+        )
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        saved = checkpoint.get("lecun_repro", {})
+        self.curve = saved.get("curve", [])
+        self.results = {split: SplitResult(**result) for split, result in saved.get("results", {}).items()}
+        self.seconds_before = saved.get("seconds", 0.0)
+
+
+class LastPass(Checkpoint):
+    """Keeps `checkpoints/last.ckpt`, always of a whole pass: written beside its place, then moved there."""
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        directory = log_dir(trainer)
+        cut_short = trainer.fit_loop.epoch_loop.batch_progress.current.ready < trainer.num_training_batches
+        if directory is None or trainer.fast_dev_run or cut_short:  # type: ignore[attr-defined]
+            return
+        folder = directory / "checkpoints"
+        folder.mkdir(parents=True, exist_ok=True)
+        beside = folder / "last.ckpt.part"
+        # Not through trainer.save_checkpoint, which stages the file elsewhere and may end in a plain copy.
+        torch.save(trainer._checkpoint_connector.dump_checkpoint(weights_only=False), beside)
+        os.replace(beside, folder / "last.ckpt")
+
+
+class FitProgress(ProgressBar):
+    """One bar over all updates of the fit, on standard error and only on a terminal.
+
+    Shows the pass, the updates per second, the last errors and the time left, about twice a second.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bar: tqdm | None = None
+        self.is_enabled = True
+
+    def disable(self) -> None:
+        self.is_enabled = False
+
+    def enable(self) -> None:
+        self.is_enabled = True
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        passes, updates = trainer.max_epochs, getattr(trainer.datamodule, "updates_per_pass", None)  # type: ignore[attr-defined]
+        total = passes * updates if passes and passes > 0 and updates else None
+        if trainer.max_steps >= 0:
+            total = min(total or trainer.max_steps, trainer.max_steps)
+        disable = None if self.is_enabled else True  # None: off where standard error is no terminal
+        self.bar = tqdm(
+            total=total, initial=trainer.global_step, unit=" updates", mininterval=0.5, file=sys.stderr, disable=disable,
+            dynamic_ncols=True, leave=False,
+        )  # fmt: skip
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.bar is not None:
+            self.bar.set_description(f"pass {trainer.current_epoch + 1}/{trainer.max_epochs}", refresh=False)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self.bar is not None:
+            self.bar.update(trainer.global_step - self.bar.n)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: DigitClassifier) -> None:  # type: ignore[override]
+        if self.bar is not None and not trainer.sanity_checking:
+            errors = {split: f"{result.error:.2f}%" for split, result in pl_module.results.items()}
+            self.bar.set_postfix(errors, refresh=False)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+    def print(self, *args: Any, sep: str = " ", **kwargs: Any) -> None:
+        """Prints lines to standard output without tearing the bar."""
+        tqdm.write(sep.join(map(str, args)), file=sys.stdout)
+
+
+def log_dir(trainer: Trainer) -> Path | None:
+    """`lightning_logs/<row>/version_N`, or None for a run that keeps no log."""
+    if trainer.logger is None or trainer.fast_dev_run or trainer.log_dir is None:  # type: ignore[attr-defined]
+        return None
+    return Path(trainer.log_dir)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes a file that is there as a whole or not at all."""
+    beside = path.with_name(path.name + ".part")
+    beside.write_text(text)
+    os.replace(beside, path)
+
+
+def size_table(module: DigitClassifier) -> str:  # type: ignore[override]
+    """The network's parameters, multiply-accumulates and activations, layer by layer."""
+    sizes = module.network.sizes()
+    rows = [("layer", "shape", "parameters", "multiply-accumulates", "activations")]
+    rows += [(s.layer, s.shape, f"{s.parameters:,}", f"{s.macs:,}", f"{s.activations:,}") for s in sizes]
+    totals = (sum(column) for column in zip(*(s[2:] for s in sizes), strict=True))
+    rows.append(("sum", "", *(f"{total:,}" for total in totals)))
+    return "\n".join(f"{a:8s}{b:8s}{c:>12s}{d:>22s}{e:>13s}" for a, b, c, d, e in rows)

@@ -1,0 +1,251 @@
+"""The 1989 network: 16x16 digit -> H1 -> H2 -> H3 -> 10 outputs, in 9,760 parameters.
+
+Sources: LeCun et al. 1989, "Backpropagation Applied to Handwritten Zip Code Recognition" (the paper), and
+Karpathy 2022, "Deep Neural Nets: 33 years ago and 33 years from now" (the article), whose code fills in what the
+paper leaves out: which 8 of H1's 12 maps each map of H2 reads, and the square root in the initialisation.
+"""
+
+from typing import Literal, NamedTuple
+
+import torch
+from jsonargparse.typing import NonNegativeInt, restricted_number_type
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+BACKGROUND = -1.0  # paper: what lies outside the 16x16 field; it stays -1 with every activation (article)
+
+# From so many digits at a time on, the convolution library is faster than gathered patches.
+CONVOLVE_FROM = 32
+
+Dropout = restricted_number_type("Dropout", float, [(">=", 0), ("<", 1)])
+Activation = Literal["tanh", "relu", "gelu", "silu"]
+ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu, "gelu": F.gelu, "silu": F.silu}
+
+# Article: maps 0-3 of H2 read H1 0-7, maps 4-7 read 4-11, maps 8-11 read 0-3 and 8-11 (each H1 map is read 8 times).
+ARTICLE_TABLE = [[0, 1, 2, 3, 4, 5, 6, 7]] * 4 + [[4, 5, 6, 7, 8, 9, 10, 11]] * 4 + [[0, 1, 2, 3, 8, 9, 10, 11]] * 4
+
+
+class LayerSize(NamedTuple):
+    """What one layer costs per digit."""
+
+    layer: str
+    shape: str
+    parameters: int
+    macs: int  # multiply-accumulates, biases not counted
+    activations: int
+
+
+class Network(nn.Module):
+    """What the training step and the updates ask of a network; subclass it to train another one from YAML.
+
+    An update's forward pass is `outputs(prepare(images)[update], keep)`. `prepare` depends on the digits alone and is
+    done once for a whole block of updates; `keep` is the dropout mask, drawn outside the network so that a run's randomness
+    does not depend on how its updates are computed.
+    """
+
+    dropout: float = 0.0
+    dropout_units: int = 0
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Digits (updates, n, 1, 16, 16) -> what `outputs` reads, (updates, n, ...), without the parameters' help."""
+        return images
+
+    def outputs(self, prepared: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Prepared digits (n, ...) -> outputs before the head's squashing, (n, 10).
+
+        `keep` (n, dropout_units) is 1 where a unit stays and 0 where it is dropped; None drops nothing.
+        """
+        raise NotImplementedError
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Digits (n, 1, 16, 16) in [-1, 1] -> outputs before the head's squashing, (n, 10). Drops nothing."""
+        return self.outputs(self.prepare(images[None])[0])
+
+    def sizes(self) -> list[LayerSize]:
+        """Parameters, multiply-accumulates and activations, layer by layer."""
+        raise NotImplementedError
+
+
+class Gather(nn.Module):
+    """Picks rows of a matrix by constant indices: (rows, c) -> (len(index), c). An index of `rows` gives `fill`.
+
+    Autograd's own backward pass of an index is a scattered addition, which is slow for one digit and does not
+    vectorise; as the indices never change it can be turned round beforehand, into a gather as well.
+    """
+
+    def __init__(self, index: Tensor, rows: int, fill: float) -> None:
+        super().__init__()
+        self.fill = fill
+        self.register_buffer("index", index, persistent=False)
+        self.register_buffer("inverse", invert(index, rows), persistent=False)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return _Gather.apply(rows, self.index, self.inverse, self.fill)
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, rows: Tensor, index: Tensor, inverse: Tensor, fill: float) -> Tensor:
+        ctx.save_for_backward(inverse)
+        return F.embedding(index, F.pad(rows, (0, 0, 0, 1), value=fill))
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        (inverse,) = ctx.saved_tensors
+        return F.embedding(inverse, F.pad(grad, (0, 0, 0, 1))).sum(0), None, None, None
+
+
+def invert(index: Tensor, rows: int) -> Tensor:
+    """The places that each of `rows` rows goes to under `index` (n,): (most places of a row, rows), padded with n."""
+    places: list[list[int]] = [[] for _ in range(rows + 1)]
+    for place, row in enumerate(index.tolist()):
+        places[row].append(place)
+    most = max(map(len, places[:rows]))
+    return torch.tensor([taken + [len(index)] * (most - len(taken)) for taken in places[:rows]]).t().contiguous()
+
+
+def patch_index(size: int) -> Tensor:
+    """5x5 patches at stride 2 with a border of 2: (positions * 25) indices into a (size * size) map.
+
+    An index of size * size stands for the background outside the map.
+    """
+    rows = 2 * torch.arange(size // 2)[:, None] + torch.arange(5) - 2  # (position, kernel)
+    inside = (rows >= 0) & (rows < size)
+    index = rows[:, None, :, None] * size + rows[None, :, None, :]  # (y, x, ky, kx)
+    return torch.where(inside[:, None, :, None] & inside[None, :, None, :], index, size * size).flatten()
+
+
+class ConvNet1989(Network):
+    """The sparse convolutional network of 1989.
+
+    H1: 12 maps of 8x8, 5x5 kernels, stride 2. H2: 12 maps of 4x4, 5x5 kernels, stride 2, each reading 8 of H1's maps.
+    H3: 30 units. Output: 10 units. One bias per unit (paper), not per map. With the defaults and seed 1337 the
+    weights start at the article's own values.
+
+    Args:
+        activation: Hidden activation: `tanh` (paper), `relu` (article's last row), `gelu` or `silu`.
+        dropout: Share of H2's 192 units dropped before H3 in training, in [0, 1). The article's last row has 0.25.
+        output_bias: Where the ten output biases start: -1 in the article's baseline, 0 in all its later rows.
+        table: For each map of H2 the maps of H1 it reads, all rows of one length. Default: the article's, 12 rows of 8.
+        seed: Seed of the initial weights (linked to `seed_everything` on the command line).
+
+    Raises:
+        ValueError: an activation, dropout or connection table outside the above.
+    """
+
+    def __init__(
+        self,
+        activation: Activation = "tanh",
+        dropout: Dropout = 0.0,  # type: ignore[valid-type]
+        output_bias: float = -1.0,
+        table: list[list[int]] | None = None,
+        seed: NonNegativeInt = 1337,  # type: ignore[valid-type]
+    ) -> None:
+        super().__init__()
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation is {activation!r}; allowed: {', '.join(ACTIVATIONS)}")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout is {dropout}; allowed: 0 <= dropout < 1")
+        table = ARTICLE_TABLE if table is None else table
+        check_table(table, maps=12)
+        self.activation, self.dropout, self.dropout_units = ACTIVATIONS[activation], float(dropout), 12 * 16
+        self.table = [list(row) for row in table]
+        reads = len(table[0])
+
+        # One generator, drawn from in the article's order: H1, H2, H3, output. No device but the CPU gives its numbers.
+        generator = torch.Generator().manual_seed(seed)
+
+        def weights(*shape: int, fan_in: int) -> nn.Parameter:
+            return nn.Parameter((torch.rand(shape, generator=generator) - 0.5) * 2 * 2.4 / fan_in**0.5)
+
+        self.H1w = weights(12, 1, 5, 5, fan_in=25)
+        self.H1b = nn.Parameter(torch.zeros(8, 8, 12).permute(2, 0, 1))
+        self.H2w = weights(12, reads, 5, 5, fan_in=reads * 25)
+        self.H2b = nn.Parameter(torch.zeros(4, 4, 12).permute(2, 0, 1))
+        self.H3w = weights(192, 30, fan_in=192)
+        self.H3b = nn.Parameter(torch.zeros(30))
+        self.outw = weights(30, 10, fan_in=30)
+        self.outb = nn.Parameter(torch.full((10,), float(output_bias)))
+
+        self.register_buffer("H1_patches", patch_index(16), persistent=False)
+        self.H2_patches = Gather(patch_index(8), rows=64, fill=BACKGROUND)
+        self.connections = Gather(connection_index(self.table, maps=12), rows=self.H2w.numel(), fill=0.0)
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Digits (updates, n, 1, 16, 16) -> for few digits per update the patches they show H1, (updates, n, 64, 25).
+
+        From `CONVOLVE_FROM` digits per update on they stay as they are.
+        """
+        if images.shape[1] >= CONVOLVE_FROM:
+            return images
+        pixels = F.pad(images.flatten(2), (0, 1), value=BACKGROUND)
+        return pixels.index_select(2, self.H1_patches).unflatten(2, (64, 25))
+
+    def outputs(self, prepared: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Patches (n, 64, 25) or digits (n, 1, 16, 16) -> outputs before the head's squashing, (n, 10).
+
+        `keep` (n, 192) is 1 where a unit of H2 stays and 0 where it is dropped.
+        """
+        x = self._h2_of_images(prepared) if prepared.dim() == 4 else self._h2_of_patches(prepared)
+        if keep is not None:
+            x = x * (keep / (1 - self.dropout))
+        x = self.activation(x @ self.H3w + self.H3b)
+        return x @ self.outw + self.outb
+
+    def _h2_of_images(self, images: Tensor) -> Tensor:
+        """H2's units as the paper draws them, by convolution: (n, 1, 16, 16) -> (n, 192)."""
+        x = F.conv2d(F.pad(images, (2, 2, 2, 2), value=BACKGROUND), self.H1w, stride=2)
+        x = self.activation(x + self.H1b)
+        x = F.conv2d(F.pad(x, (2, 2, 2, 2), value=BACKGROUND), self._dense_h2().permute(0, 2, 1).unflatten(2, (5, 5)), stride=2)
+        return self.activation(x + self.H2b).flatten(1)
+
+    def _h2_of_patches(self, patches: Tensor) -> Tensor:
+        """The same for few digits, where a convolution's overhead is all: (n, 64, 25) -> (n, 192)."""
+        n = len(patches)
+        # Positions come first and maps last: a position of H1 is then a row, and a patch of rows is copied row by row.
+        x = patches.transpose(0, 1) @ self.H1w.view(12, 25).t()  # (64, n, 12)
+        x = self.activation(x + self.H1b.permute(1, 2, 0).reshape(64, 1, 12))
+        x = self.H2_patches(x.reshape(64, n * 12))
+        x = x.view(16, 25, n, 12).transpose(1, 2).reshape(16 * n, 25 * 12)
+        x = (x @ self._dense_h2().view(12, 25 * 12).t()).view(16, n, 12)
+        x = self.activation(x + self.H2b.permute(1, 2, 0).reshape(16, 1, 12))
+        return x.permute(1, 2, 0).reshape(n, 192)
+
+    def _dense_h2(self) -> Tensor:
+        """H2's kernels as if every map read all of H1, with zeros for the connections that are not there.
+
+        (map of H2, kernel element, map of H1) = (12, 25, 12).
+        """
+        return self.connections(self.H2w.view(-1, 1)).view(12, 25, 12)
+
+    def sizes(self) -> list[LayerSize]:
+        """Parameters, multiply-accumulates and activations, layer by layer, computed from the weights."""
+        layers = [
+            ("H1", "12x8x8", self.H1w, self.H1b, 64),
+            ("H2", "12x4x4", self.H2w, self.H2b, 16),
+            ("H3", "30", self.H3w, self.H3b, 1),
+            ("output", "10", self.outw, self.outb, 1),
+        ]
+        return [
+            LayerSize(name, shape, w.numel() + b.numel(), w.numel() * positions, b.numel())
+            for name, shape, w, b, positions in layers
+        ]
+
+
+def check_table(table: list[list[int]], maps: int) -> None:
+    """Raises ValueError unless `table` has 12 rows of one length, each of different maps below `maps`."""
+    if len(table) != 12 or len({len(row) for row in table}) != 1 or not table[0]:
+        raise ValueError(f"table has rows of {[len(row) for row in table]} maps; allowed: 12 rows of one length")
+    for number, row in enumerate(table):
+        if len(set(row)) != len(row) or not all(0 <= m < maps for m in row):
+            raise ValueError(f"table row {number} is {row}; allowed: different numbers from 0 to {maps - 1}")
+
+
+def connection_index(table: list[list[int]], maps: int) -> Tensor:
+    """For every (map of H2, kernel element, map of H1) its place among H2's weights, or their count where absent."""
+    reads, kernel = len(table[0]), torch.arange(25)
+    index = torch.full((len(table), 25, maps), len(table) * reads * 25)
+    for out, row in enumerate(table):
+        for slot, source in enumerate(row):
+            index[out, :, source] = (out * reads + slot) * 25 + kernel
+    return index.flatten()

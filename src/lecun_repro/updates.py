@@ -1,0 +1,252 @@
+"""Many optimizer updates in order, as one call.
+
+`eager_updates` is the plain loop: forward, backward, the optimizer's own `step()`. `CompiledUpdates` performs the same
+updates as one compiled graph: a scan whose body is one update, with the parameters and the optimizer's state as its
+carry. Network, head and torch's own update formula are traced as they are; nothing of them is written again here.
+The compiled graph is kept as an ahead-of-time package (see `packages`), because inductor never caches a scan.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._higher_order_ops.scan import scan
+from torch.func import functional_call, functionalize
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim.adam import adam
+from torch.optim.sgd import sgd
+
+from lecun_repro.graph import materialise
+from lecun_repro.heads import Head
+from lecun_repro.network import Network
+from lecun_repro.packages import load_or_build
+
+# What a pass presents, one entry per update: prepared digits (updates, batch, ...), labels (updates, batch) and, with
+# dropout, the units kept (updates, batch, units).
+Presentations = tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Tensor]
+
+
+def eager_updates(network: Network, head: Head, optimizer: Optimizer, presentations: Presentations) -> Tensor:
+    """One update per entry of `presentations`, each through `optimizer.step()`. Returns the losses, (updates,)."""
+    params = [p for group in optimizer.param_groups for p in group["params"]]
+    losses = []
+    for presentation in zip(*presentations, strict=True):
+        loss = update_loss(network, head, *presentation)
+        for p in params:
+            p.grad = None
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.detach())
+    return torch.stack(losses)
+
+
+def update_loss(network: Network, head: Head, prepared: Tensor, labels: Tensor, keep: Tensor | None = None) -> Tensor:
+    """The loss that one update descends: its digits' mean, with the units that `keep` leaves in."""
+    return head.loss(network.outputs(prepared, keep), labels)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# torch's update formulas on one flat vector. `state` holds the vectors named beside the formula; `step` counts updates.
+# `differentiable=True` selects the formula that reads its step count from a tensor instead of from Python.
+
+
+def _sgd(param: Tensor, grad: Tensor, state: list[Tensor], step: Tensor, lr: Tensor, group: dict[str, Any]) -> None:
+    sgd(
+        [param],
+        [grad],
+        list(state) if state else [None],
+        has_sparse_grad=False,
+        foreach=False,
+        lr=lr,  # type: ignore[arg-type]
+        **{k: group[k] for k in ("weight_decay", "momentum", "dampening", "nesterov", "maximize")},
+    )
+
+
+def _adam(param: Tensor, grad: Tensor, state: list[Tensor], step: Tensor, lr: Tensor, group: dict[str, Any]) -> None:
+    adam(
+        [param],
+        [grad],
+        *[[vector] for vector in state[:2]],
+        [[vector] for vector in state[2:]][0] if len(state) > 2 else [],
+        [step],
+        foreach=False,
+        differentiable=True,
+        beta1=group["betas"][0],
+        beta2=group["betas"][1],
+        lr=lr,  # type: ignore[arg-type]
+        **{k: group[k] for k in ("amsgrad", "weight_decay", "eps", "maximize", "decoupled_weight_decay")},
+    )
+
+
+Formula = tuple[Callable[..., None], list[str]]
+
+
+def formula(optimizer: Optimizer) -> Formula | None:
+    """torch's functional update of this optimizer and the names of its state vectors; None where there is none here.
+
+    Exact classes only: a subclass may change the update.
+    """
+    if len(optimizer.param_groups) != 1:
+        return None
+    group = optimizer.param_groups[0]
+    if type(optimizer) is SGD:
+        return _sgd, ["momentum_buffer"] if group["momentum"] else []
+    if type(optimizer) in (Adam, AdamW):
+        return _adam, ["exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if group["amsgrad"] else [])]
+    return None
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Parameters as one vector, in the order in which they lie in memory.
+
+
+def _memory_order(tensor: Tensor) -> list[int]:
+    return sorted(range(tensor.dim()), key=lambda dim: -tensor.stride(dim))
+
+
+def flatten(tensors: Sequence[Tensor], like: Sequence[Tensor]) -> Tensor:
+    """Tensors shaped as `like` -> one vector, each in the order in which its like lies in memory."""
+    return torch.cat([t.permute(_memory_order(p)).reshape(-1) for t, p in zip(tensors, like, strict=True)])
+
+
+def unflatten(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """The inverse of `flatten`: views of `vector`."""
+    parts = []
+    for part, p in zip(vector.split([p.numel() for p in like]), like, strict=True):
+        order = _memory_order(p)
+        parts.append(part.view([p.shape[d] for d in order]).permute([order.index(d) for d in range(p.dim())]))
+    return parts
+
+
+class CompiledUpdates:
+    """The updates of one network, head and optimizer as a compiled scan.
+
+    The first update of a run goes through `optimizer.step()`, so that torch itself lays out its state; all others
+    read the parameters and that state, run compiled, and write both back.
+
+    Raises (when first called):
+        CompileError: no C++ compiler, an unwritable cache, or a graph that cannot be compiled.
+    """
+
+    def __init__(self, network: Network, head: Head, optimizer: Optimizer) -> None:
+        self.network, self.head, self.optimizer = network, head, optimizer
+        found = formula(optimizer)
+        if found is None:
+            raise ValueError(f"{type(optimizer).__name__} has no compiled update")
+        self.formula, self.state_names = found
+        self._runners: dict[tuple, Callable] = {}
+        self._shape: torch.Size | None = None
+
+    def ready(self, presentations: Presentations) -> bool:
+        """Builds or loads the graph for the first shape it is asked for; False for any other.
+
+        Another shape is a pass's last update, of fewer digits: not worth a compilation of its own.
+        """
+        shape = presentations[0].shape[1:]
+        if self._shape is None:
+            self._shape = shape
+        if shape == self._shape:
+            self._runner(presentations)
+        return shape == self._shape
+
+    def __call__(self, presentations: Presentations) -> Tensor:
+        """One update per entry. Returns the losses, (updates,)."""
+        if not self.optimizer.state and self.state_names:
+            first = eager_updates(self.network, self.head, self.optimizer, tuple(p[:1] for p in presentations))
+            presentations = tuple(p[1:] for p in presentations)
+            return torch.cat([first, self(presentations)]) if len(presentations[0]) else first
+        run = self._runner(presentations)
+        with torch.no_grad():
+            carry, losses = run(self._carry(), presentations)
+            self._write_back(carry)
+        return losses
+
+    def _params(self) -> list[Tensor]:
+        return self.optimizer.param_groups[0]["params"]
+
+    def _carry(self) -> list[Tensor]:
+        params, state = self._params(), self.optimizer.state
+        device = params[0].device
+        scalar = {"dtype": torch.float64, "device": device}  # bias corrections lose digits in float32
+        step = torch.as_tensor(state[params[0]].get("step", 0.0), **scalar) if state else torch.zeros((), **scalar)
+        lr = torch.as_tensor(self.optimizer.param_groups[0]["lr"], **scalar)
+        flat = flatten([p.detach() for p in params], params)
+        if state:
+            vectors = [flatten([state[p][name] for p in params], params) for name in self.state_names]
+        else:  # before the first update: only the shapes matter, to the tracing
+            vectors = [torch.zeros_like(flat) for _ in self.state_names]
+        return [flat, *vectors, step.clone(), lr.clone()]
+
+    def _write_back(self, carry: Sequence[Tensor]) -> None:
+        params, state = self._params(), self.optimizer.state
+        flat, *vectors, step, _ = carry
+        for p, new in zip(params, unflatten(flat, params), strict=True):
+            p.copy_(new)
+            p.grad = None
+        for name, vector in zip(self.state_names, vectors, strict=True):
+            for p, new in zip(params, unflatten(vector, params), strict=True):
+                state[p][name].copy_(new)
+        for p in params:
+            if "step" in state.get(p, {}):
+                state[p]["step"].copy_(step)
+
+    def _runner(self, presentations: Presentations) -> Callable:
+        # All that the traced graph has baked in: when a scheduler changes the momentum, say, it is traced anew.
+        group = {k: v for k, v in self.optimizer.param_groups[0].items() if k not in ("params", "lr", "initial_lr")}
+        key = (*((p.shape[1:], p.dtype, p.device) for p in presentations), str(sorted(group.items())))
+        if key not in self._runners:
+            self._runners[key] = load_or_build(Scan(self._trace(presentations)), self._carry(), presentations)
+        return self._runners[key]
+
+    def _trace(self, presentations: Presentations) -> torch.fx.GraphModule:
+        """One update as a graph of plain tensor operations: (carry, presentation) -> (carry, loss)."""
+        params = self._params()
+        names = {p: name for name, p in self.network.named_parameters()}
+        group = self.optimizer.param_groups[0]
+        outputs = _Outputs(self.network)
+
+        def update(carry: list[Tensor], presentation: tuple[Tensor, ...]):
+            prepared, labels, keep = (*presentation, None)[:3]
+            flat, *vectors, step = (tensor.clone() for tensor in carry[:-1])
+            lr = carry[-1]
+
+            with torch.enable_grad():
+                parts = [part.requires_grad_() for part in unflatten(flat, params)]
+                weights = {f"network.{names[p]}": part for p, part in zip(params, parts, strict=True)}
+                loss = self.head.loss(functional_call(outputs, weights, (prepared, keep)), labels)
+                grads = torch.autograd.grad(loss, parts)
+            # A rate that requires a gradient selects the formula that reads it from a tensor.
+            self.formula(flat, flatten(grads, params), vectors, step.add_(0), lr, group)
+            return [flat, *vectors, step, lr.clone()], loss.detach()
+
+        carry = self._carry()
+        carry[-1].requires_grad_()
+        with torch.no_grad():
+            example = carry, tuple(p[0] for p in presentations)
+            # Traced with the formula's in-place operations first, then once more without them.
+            graph = make_fx(functionalize(make_fx(update)(*example)))(*example)
+        return materialise(graph)
+
+
+class _Outputs(torch.nn.Module):
+    """`network.outputs` as a module's forward, which is what `functional_call` calls."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, prepared: Tensor, keep: Tensor | None) -> Tensor:
+        return self.network.outputs(prepared, keep)
+
+
+class Scan(torch.nn.Module):
+    """A traced update repeated over the presentations: (carry, presentations) -> (carry, losses)."""
+
+    def __init__(self, update: torch.fx.GraphModule) -> None:
+        super().__init__()
+        self.update = update
+
+    def forward(self, carry: list[Tensor], presentations: Presentations):
+        return scan(lambda carry, presentation: tuple(self.update(carry, presentation)), carry, presentations)
