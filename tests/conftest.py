@@ -1,7 +1,8 @@
-"""What all tests share: hypothesis without its files, and the real data where they are."""
+"""What all tests share: hypothesis without its files, a compile cache of their own, and the real data where they are."""
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,3 +22,21 @@ def real_data() -> Path:
     if not REAL_DATA or not (Path(REAL_DATA) / "mnist/train-images-idx3-ubyte.gz").is_file():
         pytest.skip("LECUN_REPRO_DATA does not name a folder with the real data files")
     return Path(REAL_DATA)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compile_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of compiled updates: shared by all tests, as each takes ten seconds, and never the user's own."""
+    folder = tmp_path_factory.mktemp("compiled")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LECUN_REPRO_CACHE", str(folder / "packages"))
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(folder / "inductor"))
+        yield folder / "packages"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out the tests marked `full` unless a marker is asked for (`-m full`)."""
+    if not config.option.markexpr:
+        left_out = [item for item in items if item.get_closest_marker("full")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]

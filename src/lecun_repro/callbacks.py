@@ -82,7 +82,7 @@ class RecordRun(SaveConfigCallback):
         entry |= {split: {"loss": r.loss, "error": r.error, "misses": r.misses} for split, r in self.results.items()}
         self.curve = [e for e in self.curve if e["pass"] < entry["pass"]] + [entry]
 
-    def on_train_end(self, trainer: Trainer, pl_module: DigitClassifier) -> None:  # type: ignore[override]
+    def on_fit_end(self, trainer: Trainer, pl_module: DigitClassifier) -> None:  # type: ignore[override]
         directory = log_dir(trainer)
         if directory is None or trainer.interrupted:
             return

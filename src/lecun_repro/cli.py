@@ -3,9 +3,13 @@
 import json
 import logging
 import os
+import re
+import signal
 import sys
 import time
+import traceback
 import warnings
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +17,92 @@ import torch
 from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, LRSchedulerTypeTuple
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.optim import Optimizer
 
-from lecun_repro.callbacks import FitProgress, LastPass, RecordRun
+from lecun_repro.callbacks import FitProgress, LastPass, RecordRun, log_dir, write_atomically
+from lecun_repro.checks import check, load_checkpoint, mapped_errors
 from lecun_repro.data import DataError, DigitsDataModule
+from lecun_repro.heads import Head
 from lecun_repro.module import DigitClassifier
+from lecun_repro.network import Network
+from lecun_repro.packages import CompileError
+from lecun_repro.strict import (
+    DigitsParser,
+    ParseFailed,
+    UserError,
+    check_sections,
+    config_flags,
+    explain,
+    fault,
+    flags,
+    load_config,
+)
+from lecun_repro.strict import one_line as one_line
 
 PROGRAM = "lecun-repro"
 
-
-class UserError(Exception):
-    """What a user can put right; shown as one line."""
-
-
-class DigitsParser(LightningArgumentParser):
-    """A parser whose errors are one line on standard error and exit code 2."""
-
-    def error(self, message: str, ex: Exception | None = None) -> Any:
-        raise UserError(one_line(message))
+# Arguments that come from another key alone.
+LINKED = {
+    "model.optimizer": "optimizer",
+    "model.lr_scheduler": "lr_scheduler",
+    "model.seed": "seed_everything",
+    "data.seed": "seed_everything",
+}
 
 
-def one_line(message: str) -> str:
-    return " ".join(message.split())
+# Commands that are no methods of the trainer, and their line in the help.
+COMMANDS = {
+    "reproduce": "Trains configurations over several seeds, and writes the results with their report.",
+    "report": "Writes the tables and figures of raw results, beside them. Trains nothing.",
+}
+
+
+class Interrupted(Exception):
+    """Ctrl-C; the message says how to go on."""
+
+
+class DigitsTrainer(Trainer):
+    """A trainer whose `predict` writes what it predicts."""
+
+    def predict(  # type: ignore[override]
+        self,
+        model: Any = None,
+        dataloaders: Any = None,
+        datamodule: Any = None,
+        return_predictions: bool | None = None,
+        ckpt_path: str | Path | None = None,
+        weights_only: bool | None = None,
+        output: str | None = None,
+    ) -> Any:
+        """Predict the digits of the second split, as lines of CSV.
+
+        Args:
+            model: The model.
+            dataloaders: The digits.
+            datamodule: The digits.
+            return_predictions: Ignored, they are always returned.
+            ckpt_path: The checkpoint.
+            weights_only: Ignored, a checkpoint holds nothing else.
+            output: File for the lines, which are otherwise printed.
+        """
+        predictions = super().predict(model, dataloaders, datamodule, True, ckpt_path, True)
+        table = prediction_table(torch.cat(predictions))  # type: ignore[arg-type]
+        if output is None:
+            sys.stdout.write(table)
+            sys.stdout.flush()
+        else:
+            write_atomically(Path(output), table)
+        return predictions
+
+
+def prediction_table(probabilities: torch.Tensor) -> str:
+    """Confidences (n, 10) -> CSV: the digit predicted, its lead over the second and which that is."""
+    highest, digits = probabilities.topk(2)
+    lines = ["index,digit,probability,margin,runner_up"]
+    for index, ((first, second), (digit, runner_up)) in enumerate(zip(highest.tolist(), digits.tolist(), strict=True)):
+        lines.append(f"{index},{digit},{first:.6f},{first - second:.6f},{runner_up}")
+    return "\n".join(lines) + "\n"
 
 
 class DigitsCLI(LightningCLI):
@@ -42,7 +110,10 @@ class DigitsCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument(
-            "--threads", type=PositiveInt, default=1, help="Threads that torch uses; one is fastest for a net this small."
+            "--threads",
+            type=PositiveInt,
+            default=1,
+            help="Threads that torch uses; one is fastest for a net this small.",
         )
         # Typed by their base classes, so that nothing but an optimizer and a schedule gets through.
         parser.add_subclass_arguments(
@@ -50,13 +121,11 @@ class DigitsCLI(LightningCLI):
             help="The optimizer, any of torch.optim: class_path and init_args.",
         )  # fmt: skip
         parser.add_subclass_arguments(
-            LRSchedulerTypeTuple, "lr_scheduler", skip={"optimizer"}, required=False, instantiate=False, fail_untyped=False,
-            help="The learning rate's schedule, stepped once per pass: class_path and init_args.",
+            LRSchedulerTypeTuple, "lr_scheduler", skip={"optimizer"}, required=False, instantiate=False,
+            fail_untyped=False, help="The learning rate's schedule, stepped once per pass: class_path and init_args.",
         )  # fmt: skip
-        parser.link_arguments("optimizer", "model.optimizer")
-        parser.link_arguments("lr_scheduler", "model.lr_scheduler")
-        parser.link_arguments("seed_everything", "model.seed")
-        parser.link_arguments("seed_everything", "data.seed")
+        for target, source in LINKED.items():
+            parser.link_arguments(source, target)
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -70,80 +139,183 @@ class DigitsCLI(LightningCLI):
             "predict": skip | {"dataloaders", "return_predictions"},
         }
 
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        helps = {
+            "ckpt_path": "A checkpoint that `fit` wrote, a local file"
+            + (" to go on from." if subcommand == "fit" else "; data and model come from it, and flags win over it."),
+            "seed_everything": "Seed of the weights, shifts and dropout, an integer from 0.",
+            "config": "A YAML file of these keys; of several, the later one wins.",
+        }
+        for action in parser._actions:
+            action.help = helps.get(action.dest, action.help)
+        return parser
+
+    def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
+        super()._add_subcommands(parser, **kwargs)
+        for name, line in COMMANDS.items():  # for the list in the help; `main` takes them first
+            parser._subcommands_action.add_subcommand(name, DigitsParser(description=line), help=line)  # type: ignore[union-attr]
+
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        self.config = parser.parse_args(args)  # LightningCLI's own warns where both args and sys.argv are there
+        """Parses and checks, so that nothing is built from what could not run."""
+        for path in config_flags(args):
+            check_sections(load_config(path), LINKED)
+        try:
+            self.config = parser.parse_args(args)  # LightningCLI's own warns where both args and sys.argv are there
+        except ParseFailed as failed:
+            raise explain(self._subcommand_parsers[args[0]], args[1:], str(failed)) from None  # type: ignore[arg-type]
+        for key, value in list(self.config.items()):
+            if isinstance(value, int | float) and type(value) is not bool:
+                # A number that has passed a range check, which a class without one could not write down.
+                self.config[key] = int(value) if isinstance(value, int) else float(value)
+        check(args[0], self.config[args[0]])
+
+    def _parse_ckpt_path(self) -> None:
+        """A checkpoint's configuration has come first, see `with_checkpoint_config`; nothing in it beats a flag."""
 
     def before_instantiate_classes(self) -> None:
         torch.set_num_threads(self.config[self.subcommand].threads)
 
+    def _add_instantiators(self) -> None:
+        """Lightning's keep hyperparameters for `load_from_checkpoint`, which nothing here uses."""
+
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            cause: BaseException = error
+            while cause.__cause__ is not None:
+                cause = cause.__cause__
+            for frame, _ in traceback.walk_tb(cause.__traceback__):
+                made = frame.f_locals.get("self")
+                if frame.f_code.co_name == "__init__" and isinstance(made, Network | Head):
+                    with mapped_errors(f"model.{'network' if isinstance(made, Network) else 'head'}.init_args"):
+                        raise cause from None
+            raise
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         if self.subcommand != "fit":
             kwargs["logger"] = False  # such a call leaves no folder behind
-        return super().instantiate_trainer(**kwargs)
+        if self.config[self.subcommand].trainer.enable_checkpointing is False:
+            self.trainer_defaults["callbacks"] = [FitProgress()]
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (MisconfigurationException, ValueError) as error:
+            given = self.config[self.subcommand].trainer
+            named = [name for name in vars(given) if name in str(error)]
+            named += ["accelerator"] if "backend" in str(error) else []
+            if not named:
+                raise
+            raise fault(f"trainer.{named[0]}", given[named[0]], f"what Lightning takes ({error})") from None
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        return super()._prepare_subcommand_kwargs(subcommand) | {"weights_only": True}
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        handler = signal.getsignal(signal.SIGINT)
+        try:
+            super()._run_subcommand(subcommand)
+        except SystemExit:  # Lightning's way out of Ctrl-C
+            if not self.trainer.interrupted:
+                raise
+            signal.signal(signal.SIGINT, handler)  # which Lightning has switched off
+            last = (log_dir(self.trainer) or Path()) / "checkpoints" / "last.ckpt"
+            how = f"; go on with the same command and --ckpt_path {last}" if last.is_file() else ""
+            raise Interrupted(f"interrupted{how}") from None
 
 
 def with_checkpoint_config(args: list[str]) -> list[str]:
-    """Puts the configuration that a checkpoint carries before the flags of `test` and `predict`."""
+    """Puts the configuration that a checkpoint carries before the flags of `validate`, `test` and `predict`."""
     if not args or args[0] not in ("validate", "test", "predict"):
         return args
-    paths = [b for a, b in zip(args, [*args[1:], ""], strict=True) if a == "--ckpt_path"]
-    paths += [a.split("=", 1)[1] for a in args if a.startswith("--ckpt_path=")]
+    paths = [value for name, value in flags(args[1:]) if name == "--ckpt_path" and value is not None]
     if not paths:
         return args
-    saved = load_checkpoint(Path(paths[-1])).get("lecun_repro", {})
-    if "config" not in saved:
-        raise UserError(f"--ckpt_path {paths[-1]}: the checkpoint names no configuration; give one with --config")
+    saved = load_checkpoint(paths[-1])["lecun_repro"]
+    if not isinstance(saved.get("config"), dict):
+        raise fault("ckpt_path", f"{paths[-1]}, which names no configuration", "a checkpoint that fit wrote")
     return [args[0], "--config", json.dumps(saved["config"]), *args[1:]]
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint's contents, plain values and tensors only.
+def known_subcommand(args: list[str]) -> None:
+    """Raises UserError unless the first argument is a subcommand, or one that shows something and ends."""
+    names = [*DigitsCLI.subcommands(), *COMMANDS]
+    if not args or args[0] not in (*names, "-h", "--help", "--version"):
+        raise fault("subcommand", args[0] if args else "missing", f"{', '.join(names)}, before any flag")
 
-    Raises:
-        UserError: no such local file, or one that holds anything else.
-    """
-    if not path.is_file():
-        raise UserError(f"--ckpt_path {path}: no such file")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise UserError(f"--ckpt_path {path}: not a checkpoint of plain values: {one_line(str(error))[:200]}") from error
+
+def quiet() -> None:
+    """No tips, advertisements, seeds or devices that are not used."""
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", ".*LeafSpec.*is deprecated", FutureWarning)  # Lightning 2.6 on torch 2.13
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # of Lightning's calls, which are not ours
+    # The module names one because a schedule on a plateau needs it, and steps every schedule itself.
+    warnings.filterwarnings("ignore", ".*lr scheduler dict contains the key")
 
 
 def main(args: list[str] | None = None) -> None:
     """Runs a command line, by default this process's own.
 
     Raises:
-        SystemExit: with 2 for what a user can put right, after one line on standard error.
+        SystemExit: with 2 for what a user can put right, after one line on standard error; with 130 for Ctrl-C.
     """
     started = time.perf_counter()
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed", "lightning.pytorch"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # tips, advertisements, the devices not used
-    warnings.filterwarnings("ignore", ".*LeafSpec.*is deprecated", FutureWarning)  # Lightning 2.6 on torch 2.13
+    quiet()
     arguments = list(sys.argv[1:] if args is None else args)
     try:
-        DigitsCLI(
-            DigitClassifier,
-            DigitsDataModule,
-            save_config_callback=RecordRun,
-            save_config_kwargs={"started": started},
-            trainer_defaults={
-                "accelerator": "cpu",
-                "devices": 1,
-                "callbacks": [LastPass(), FitProgress()],
-                "num_sanity_val_steps": 0,
-                "enable_model_summary": False,
-                "log_every_n_steps": 1,
-            },
-            seed_everything_default=1337,
-            parser_kwargs={"prog": PROGRAM},
-            parser_class=DigitsParser,
-            auto_configure_optimizers=False,
-            args=with_checkpoint_config(arguments),
-        )
+        known_subcommand(arguments)
+        if arguments[0] in COMMANDS:
+            from lecun_repro.commands import run_command  # which themselves build on this module
+
+            run_command(arguments[0], arguments[1:])
+        else:
+            run(with_checkpoint_config(arguments), started)
     except (UserError, DataError) as error:
-        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        fail(str(error), 2)
+    except MisconfigurationException as error:
+        argument = re.search(r"Trainer\((\w+)=", str(error))
+        fail(f"{f'trainer.{argument[1]}' if argument else 'trainer'}: {one_line(str(error))}", 2)
+    except CompileError as error:
+        fail(f"model.compile: true; allowed: auto or false, as {one_line(str(error))}", 2)
+    except Interrupted as error:
+        fail(str(error), 130, kind="")
+    except KeyboardInterrupt:
+        fail("interrupted", 130, kind="")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
+
+
+def fail(message: str, code: int, kind: str = "error: ") -> None:
+    """One line on standard error, and the end."""
+    print(f"{PROGRAM}: {kind}{message}", file=sys.stderr)
+    raise SystemExit(code) from None
+
+
+def run(arguments: list[str], started: float, cli: type[DigitsCLI] = DigitsCLI) -> DigitsCLI:
+    """One of the trainer's subcommands. `started`: `time.perf_counter()` when the command started."""
+    return cli(
+        DigitClassifier,
+        DigitsDataModule,
+        trainer_class=DigitsTrainer,
+        save_config_callback=RecordRun,
+        save_config_kwargs={"started": started},
+        trainer_defaults={
+            "accelerator": "cpu",
+            "devices": 1,
+            "callbacks": [LastPass(), FitProgress()],
+            "num_sanity_val_steps": 0,
+            "enable_model_summary": False,
+            "log_every_n_steps": 1,
+        },
+        seed_everything_default=1337,
+        parser_kwargs={
+            "prog": PROGRAM,
+            "version": version("lecun-repro"),
+            "description": "LeCun's 1989 network and Karpathy's article about it, row by row.",
+        },
+        parser_class=DigitsParser,
+        auto_configure_optimizers=False,
+        args=arguments,
+    )

@@ -16,6 +16,7 @@ class SplitResult(NamedTuple):
     error: float  # percent
     misses: int
     missed: list[int]  # which digits, counted from 0 in the order of the split
+    predicted: list[int]  # what each of them is taken for
 
     def line(self, split: str) -> str:
         """The article's own format."""
@@ -32,22 +33,26 @@ class Evaluation(torch.nn.Module):
         super().__init__()
         self.loss: Metric = MeanMetric()
         self.confusion: Metric = MulticlassConfusionMatrix(num_classes=10, validate_args=False)
-        self.wrong: Metric = CatMetric()
+        self.predicted: Metric = CatMetric()
+        self.labels: Metric = CatMetric()
 
     def update(self, loss: Tensor, outputs: Tensor, labels: Tensor) -> None:
         """`loss`: the chunk's mean; `outputs` (n, 10), the largest of which is the prediction; `labels` (n,)."""
         predicted = outputs.argmax(1)
         self.loss.update(loss, weight=len(labels))
         self.confusion.update(predicted, labels)
-        self.wrong.update((predicted != labels).float())
+        self.predicted.update(predicted.float())
+        self.labels.update(labels.float())
 
     def result(self) -> SplitResult:
         """What the chunks add up to; starts anew afterwards."""
         confusion = self.confusion.compute()
         n = int(confusion.sum())
         misses = n - int(confusion.trace())
-        missed = torch.atleast_1d(self.wrong.compute()).nonzero().flatten().tolist()
-        result = SplitResult(n, float(self.loss.compute()), 100 * misses / n, misses, missed)
-        for metric in (self.loss, self.confusion, self.wrong):
+        predicted = torch.atleast_1d(self.predicted.compute())
+        missed = (predicted != torch.atleast_1d(self.labels.compute())).nonzero().flatten()
+        taken_for = predicted[missed].int().tolist()
+        result = SplitResult(n, float(self.loss.compute()), 100 * misses / n, misses, missed.tolist(), taken_for)
+        for metric in (self.loss, self.confusion, self.predicted, self.labels):
             metric.reset()
         return result

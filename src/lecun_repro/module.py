@@ -78,7 +78,7 @@ class DigitClassifier(LightningModule):
         optimizer = self.make_optimizer(self.network.parameters())
         if self.make_lr_scheduler is None:
             return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.make_lr_scheduler(optimizer), "monitor": ""}}
+        return [optimizer], [self.make_lr_scheduler(optimizer)]  # stepped in `on_train_epoch_end`
 
     def setup(self, stage: str) -> None:
         """Refuses what a sequence of single updates cannot honour.
@@ -89,7 +89,9 @@ class DigitClassifier(LightningModule):
         if stage != "fit":
             return
         if self.trainer.world_size > 1:
-            raise ValueError(f"trainer.devices gives {self.trainer.world_size} processes; allowed: 1, as updates follow")
+            raise ValueError(
+                f"trainer.devices gives {self.trainer.world_size} processes; allowed: 1, as updates follow"
+            )
         if self.trainer.precision not in ("32-true", "64-true"):
             raise ValueError(f"trainer.precision is {self.trainer.precision}; allowed: 32-true, 64-true")
 

@@ -119,15 +119,16 @@ class ConvNet1989(Network):
     """The sparse convolutional network of 1989.
 
     H1: 12 maps of 8x8, 5x5 kernels, stride 2. H2: 12 maps of 4x4, 5x5 kernels, stride 2, each reading 8 of H1's maps.
-    H3: 30 units. Output: 10 units. One bias per unit (paper), not per map. With the defaults and seed 1337 the
-    weights start at the article's own values.
+    H3: 30 units. Output: 10 units. One bias per unit (paper), not per map. With the defaults, after
+    `torch.manual_seed(1337)`, the weights start at the article's own values.
 
     Args:
         activation: Hidden activation: `tanh` (paper), `relu` (article's last row), `gelu` or `silu`.
         dropout: Share of H2's 192 units dropped before H3 in training, in [0, 1). The article's last row has 0.25.
         output_bias: Where the ten output biases start: -1 in the article's baseline, 0 in all its later rows.
         table: For each map of H2 the maps of H1 it reads, all rows of one length. Default: the article's, 12 rows of 8.
-        seed: Seed of the initial weights (linked to `seed_everything` on the command line).
+        seed: Seed of the initial weights; null draws them from torch's global generator, which `seed_everything` (or
+            `torch.manual_seed`) has seeded.
 
     Raises:
         ValueError: an activation, dropout or connection table outside the above.
@@ -139,7 +140,7 @@ class ConvNet1989(Network):
         dropout: Dropout = 0.0,  # type: ignore[valid-type]
         output_bias: float = -1.0,
         table: list[list[int]] | None = None,
-        seed: NonNegativeInt = 1337,  # type: ignore[valid-type]
+        seed: NonNegativeInt | None = None,  # type: ignore[valid-type]
     ) -> None:
         super().__init__()
         if activation not in ACTIVATIONS:
@@ -153,7 +154,7 @@ class ConvNet1989(Network):
         reads = len(table[0])
 
         # One generator, drawn from in the article's order: H1, H2, H3, output. No device but the CPU gives its numbers.
-        generator = torch.Generator().manual_seed(seed)
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
 
         def weights(*shape: int, fan_in: int) -> nn.Parameter:
             return nn.Parameter((torch.rand(shape, generator=generator) - 0.5) * 2 * 2.4 / fan_in**0.5)
@@ -196,7 +197,9 @@ class ConvNet1989(Network):
         """H2's units as the paper draws them, by convolution: (n, 1, 16, 16) -> (n, 192)."""
         x = F.conv2d(F.pad(images, (2, 2, 2, 2), value=BACKGROUND), self.H1w, stride=2)
         x = self.activation(x + self.H1b)
-        x = F.conv2d(F.pad(x, (2, 2, 2, 2), value=BACKGROUND), self._dense_h2().permute(0, 2, 1).unflatten(2, (5, 5)), stride=2)
+        x = F.conv2d(
+            F.pad(x, (2, 2, 2, 2), value=BACKGROUND), self._dense_h2().permute(0, 2, 1).unflatten(2, (5, 5)), stride=2
+        )
         return self.activation(x + self.H2b).flatten(1)
 
     def _h2_of_patches(self, patches: Tensor) -> Tensor:

@@ -65,11 +65,25 @@ def load_or_build(scan: torch.nn.Module, carry: Sequence[Tensor], xs: Sequence[T
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             build(scan, carry, xs, path)
-        with _quiet():
-            return torch._inductor.aoti_load_package(str(path))
+        return load(path, len(carry))
     except Exception as error:  # whatever the compiler stumbles over, the eager path is there
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise CompileError(f"{type(error).__name__}: {reason[0]}") from error
+
+
+def load(path: Path, carried: int) -> Callable:
+    """The package at `path` as `(carry, xs) -> (carry, losses)`.
+
+    By the loader itself: `aoti_load_package` first probes the machine's vector instructions, for most of a second,
+    which the package's key has already answered for.
+    """
+    loader = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, -1)
+
+    def run(carry: Sequence[Tensor], xs: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
+        outputs = loader.boxed_run([*carry, *xs])
+        return outputs[:carried], outputs[carried]
+
+    return run
 
 
 def build(scan: torch.nn.Module, carry: Sequence[Tensor], xs: Sequence[Tensor], path: Path) -> None:

@@ -54,9 +54,7 @@ def test_other_sources_keep_their_split(source, draw) -> None:
 
 @pytest.mark.parametrize("part", ["train", "test"])
 def test_more_than_there_are_says_how_many_there_are(part) -> None:
-    with pytest.raises(
-        DataError, match=rf"^{part}_size is 50,000, but source digits has 1,297 {part} digits$"
-    ):
+    with pytest.raises(DataError, match=rf"^{part}_size is 50,000, but source digits has 1,297 {part} digits$"):
         draw_indices("digits", "full", {"train": 1297, "test": 1297}, **{f"{part}_size": 50_000})
 
 

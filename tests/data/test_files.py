@@ -219,9 +219,7 @@ def test_a_bad_mirror_is_reported_and_leaves_nothing(small_usps, mirror, monkeyp
     url = mirror.at(failure, answer)
     monkeypatch.setattr(usps, "MIRRORS", (url, "http://127.0.0.1:1/"))
     start = time.monotonic()
-    with pytest.raises(
-        DataError, match=f"\n  {url}zip.test.gz: {fault}.*\n  http://127.0.0.1:1/.*refused\n"
-    ) as error:
+    with pytest.raises(DataError, match=f"\n  {url}zip.test.gz: {fault}.*\n  http://127.0.0.1:1/.*refused\n") as error:
         usps.load("test", INDICES, small_usps.root)
     assert time.monotonic() - start < 3
     assert not small_usps.root.exists()

@@ -85,9 +85,7 @@ IMAGES, LABELS = mnist.FILES["train"]
     ],
 )
 @pytest.mark.parametrize("packed", [True, False])
-def test_another_content_is_refused_with_file_fault_and_digests(
-    small_mnist, name, content, fault, packed
-) -> None:
+def test_another_content_is_refused_with_file_fault_and_digests(small_mnist, name, content, fault, packed) -> None:
     small_mnist.write()
     path = small_mnist.home / f"{name}.gz"
     if not packed:

@@ -17,9 +17,7 @@ def test_every_layout_is_found(small_usps, folder, packed) -> None:
     home = small_usps.root / folder
     home.mkdir(parents=True, exist_ok=True)
     content = small_usps.contents["zip.train"]  # the other file is not needed
-    (home / ("zip.train.gz" if packed else "zip.train")).write_bytes(
-        gzip.compress(content) if packed else content
-    )
+    (home / ("zip.train.gz" if packed else "zip.train")).write_bytes(gzip.compress(content) if packed else content)
     split = usps.load("train", np.array([7, 1]), small_usps.root)
     assert split.labels.tolist() == small_usps.labels["train"][[7, 1]].tolist()
     assert split.images.shape == (2, 1, 16, 16) and split.images.dtype == torch.float32
@@ -37,10 +35,7 @@ def tables(draw):
 @given(tables(), st.sampled_from(["{:g}", "{:.3f}", "{:.4f}"]), st.sampled_from(["\n", " \n", "\r\n"]))
 def test_text_round_trip(table, number, end) -> None:
     labels, thousandths = table
-    rows = (
-        " ".join(map(number.format, [label, *row]))
-        for label, row in zip(labels, thousandths / 1000, strict=True)
-    )
+    rows = (" ".join(map(number.format, [label, *row])) for label, row in zip(labels, thousandths / 1000, strict=True))
     parsed = usps.parse_zip("".join(row + end for row in rows).encode(), len(labels))
     assert all(np.array_equal(a, b) for a, b in zip(parsed, table, strict=True))
 

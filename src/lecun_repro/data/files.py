@@ -119,9 +119,7 @@ def _content(path: Path) -> bytes:
     return gunzip(body) if path.suffix == ".gz" else body
 
 
-def _download(
-    name: str, root: Path, layouts: Sequence[str], mirrors: Sequence[str], read: Callable[[bytes], T]
-) -> T:
+def _download(name: str, root: Path, layouts: Sequence[str], mirrors: Sequence[str], read: Callable[[bytes], T]) -> T:
     """Tries the mirrors in turn; keeps the first body whose content `read` accepts; returns the result."""
     failures = []
     for mirror in mirrors:

@@ -1,0 +1,56 @@
+"""The commands that are no methods of the trainer, and what they need of its command line."""
+
+import json
+import time
+from importlib import import_module
+from typing import Any
+
+from lecun_repro.cli import COMMANDS, PROGRAM, DigitsCLI, run
+from lecun_repro.strict import DigitsParser, UserError, explain, flags
+
+
+class _ParsedOnly(DigitsCLI):
+    """Parses and checks a command line, and stops there."""
+
+    def instantiate_classes(self) -> None:
+        pass
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        pass
+
+
+def resolve(config: str, fit_flags: list[str]) -> dict[str, Any]:
+    """The configuration that `fit --config config *fit_flags` resolves to, as plain values.
+
+    Raises:
+        UserError: a bad key or value in either.
+    """
+    cli = run(["fit", "--config", config, *fit_flags], time.perf_counter(), _ParsedOnly)
+    return json.loads(cli._parser("fit").dump(cli.config["fit"], format="json", skip_none=False))
+
+
+def run_command(name: str, args: list[str]) -> None:
+    """Runs `lecun_repro.<name>.<name>`, whose arguments are the flags. Flags of `fit` become its `overrides`.
+
+    Raises:
+        UserError: a bad flag or value.
+    """
+    function = getattr(import_module(f"lecun_repro.{name}"), name)
+    parser = DigitsParser(prog=f"{PROGRAM} {name}", description=COMMANDS[name])
+    parser.add_function_arguments(function, skip={"overrides"})
+    own, overrides = split_flags(args) if name == "reproduce" else (args, [])
+    try:
+        known = parser.parse_args(own)
+    except UserError as error:
+        raise explain(parser, own, str(error)) from None
+    function(**known.as_dict(), **({"overrides": overrides} if overrides else {}))
+
+
+def split_flags(args: list[str]) -> tuple[list[str], list[str]]:
+    """A command line as its own flags and those of `fit`, which have a dot or are `--seed_everything` or `--threads`."""
+    own: list[str] = []
+    overrides: list[str] = []
+    for name, value in flags(args, lambda name: name not in ("--help", "-h")):
+        of_fit = "." in name or name in ("--optimizer", "--lr_scheduler", "--threads")
+        (overrides if of_fit else own).extend([name] if value is None else [f"{name}={value}"] if name else [value])
+    return own, overrides

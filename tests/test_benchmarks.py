@@ -1,0 +1,44 @@
+"""The benchmarks run and write what they promise; their times are no business of the tests."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
+    """What a trial run of `updates.py` writes, restricted to a single compilation."""
+    folder = tmp_path_factory.mktemp("benchmark")
+    command = [sys.executable, str(BENCHMARKS / "updates.py"), "--quick", "--source", "digits"]
+    command += ["--updates", "row1", "--batch-sizes", "1", "--json", "results.json"]
+    environment = os.environ | {"LECUN_REPRO_CACHE": str(folder / "cache"), "TMPDIR": str(folder)}
+    run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    assert "| row 1 " in run.stdout
+    return json.loads((folder / "results.json").read_text())
+
+
+def test_one_object_for_each_way_of_training(results: list[dict]) -> None:
+    assert [(r["update"], r["batch_size"], r["how"]) for r in results] == [
+        ("row1", 1, how) for how in ("plain", "lightning", "eager", "compiled")
+    ]
+
+
+def test_all_have_times_and_only_the_compiled_one_compile_times(results: list[dict]) -> None:
+    for result in results:
+        assert result["us_per_update"] > 0
+        compiling = {"compile_cold_s", "compile_warm_s"} & result.keys()
+        assert len(compiling) == (2 if result["how"] == "compiled" else 0)
+        assert all(isinstance(result[key], float) for key in compiling)
+
+
+def test_the_readme_has_a_place_for_each_benchmark() -> None:
+    text = (BENCHMARKS / "README.md").read_text()
+    for section in ("updates", "fit"):
+        assert text.index(f"<!-- {section}: begin -->") < text.index(f"<!-- {section}: end -->")

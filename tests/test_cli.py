@@ -1,0 +1,288 @@
+"""The command line: its four subcommands, its help, and what it leaves behind."""
+
+import json
+import pickle
+import re
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from lecun_repro.cli import DigitsCLI, DigitsTrainer, main, prediction_table
+from lecun_repro.evaluation import SplitResult
+from lecun_repro.module import DigitClassifier
+
+ROOT = Path(__file__).parents[1]
+QUICKSTART = str(ROOT / "configs/quickstart.yaml")
+CONFIGS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "configs").rglob("*.yaml"))
+SHORT = ["--trainer.max_epochs=1", "--data.source=digits", "--data.train_size=20", "--model.compile=false"]
+
+
+def run(*args: object, code: int = 0) -> None:
+    """`main`, which has to end with `code`."""
+    try:
+        main([str(arg) for arg in args])
+        ended = 0
+    except SystemExit as end:
+        ended = end.code or 0
+    assert ended == code
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a short fit."""
+    folder = tmp_path_factory.mktemp("fitted")
+    run("fit", "--config", QUICKSTART, *SHORT, "--trainer.max_epochs=2", f"--trainer.logger.save_dir={folder}")
+    return folder / "quickstart/version_0"
+
+
+# Help -----------------------------------------------------------------------------------------------------------------
+
+
+def test_top_level_help_lists_the_subcommands(capsys: pytest.CaptureFixture[str]) -> None:
+    run("--help")
+    out = capsys.readouterr().out
+    assert all(re.search(rf"^ +{name} +\w", out, re.M) for name in ("fit", "validate", "test", "predict"))
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    run("--version")
+    assert re.match(r"lecun-repro \d", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("kind, name", [("network", "ConvNet1989"), ("head", "CrossEntropy")])
+def test_help_of_a_class_by_its_short_name(kind: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run("fit", f"--model.{kind}.help", name)
+    assert name in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("subcommand", ["fit", "validate", "test", "predict"])
+def test_every_argument_has_a_sentence(subcommand: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run(subcommand, "--help")
+    out = capsys.readouterr().out
+    for key in (
+        "data.source",
+        "data.holdout",
+        "data.root",
+        "model.network",
+        "model.head",
+        "model.compile",
+        "ckpt_path",
+    ):
+        assert re.search(rf"^ +--{key} [^\n]*\n? +\S", out, re.M), key
+    assert ("--output" in out) == (subcommand == "predict")
+    assert "weights_only" not in out
+    run("fit", "--model.network.help", "ConvNet1989")
+    text = " ".join(capsys.readouterr().out.split("Help for")[1].split())
+    for argument in ("activation", "dropout", "output_bias", "table", "seed"):
+        assert re.search(rf"--model\.network\.{argument} \S+ (--\S+ \S+ )?\w+", text.replace(",", "")), argument
+
+
+# Fit ------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_fit_prints_its_splits_and_nothing_on_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
+    run("fit", "--config", QUICKSTART, *SHORT)
+    out, err = capfd.readouterr()
+    assert len(re.findall("^eval: split ", out, re.M)) == 2
+    assert not err
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_printed_config_fits_again(config: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    run("fit", "--config", ROOT / config, *SHORT, "--print_config")
+    (tmp_path / "printed.yaml").write_text(capsys.readouterr().out)
+    run("fit", "--config", "printed.yaml")
+    first = (tmp_path / f"lightning_logs/{Path(config).stem}/version_0/config.yaml").read_text()
+    run("fit", "--config", ROOT / config, *SHORT)
+    again = (tmp_path / f"lightning_logs/{Path(config).stem}/version_1/config.yaml").read_text()
+    assert first.replace("printed.yaml", "") == again.replace(str(ROOT / config), "")
+    results = [json.loads(path.read_text()) for path in sorted(tmp_path.rglob("results.json"))]
+    assert results[0]["test"] == results[1]["test"]
+    assert results[0]["config_hash"] == results[1]["config_hash"]
+
+
+def test_short_names(tmp_path: Path) -> None:
+    run("fit", "--config", ROOT / "configs/article/1_baseline.yaml", *SHORT, "--optimizer=AdamW", "--optimizer.lr=3e-4",
+        "--model.head=CrossEntropy", "--model.network.activation=relu", "--model.network.dropout", 0.25)  # fmt: skip
+    config = yaml.safe_load(next(tmp_path.rglob("config.yaml")).read_text())
+    assert config["optimizer"]["class_path"] == "torch.optim.AdamW"
+    assert config["optimizer"]["init_args"]["lr"] == 3e-4
+    assert config["model"]["head"]["class_path"].endswith("CrossEntropy")
+    assert config["model"]["network"]["init_args"]["activation"] == "relu"
+    assert config["model"]["network"]["init_args"]["dropout"] == 0.25
+
+
+def test_a_users_own_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_network.py").write_text(
+        "from lecun_repro.network import ConvNet1989\n"
+        "class Own(ConvNet1989):\n"
+        "    def __init__(self, dropout: float = 0.0):\n"
+        "        super().__init__(dropout=dropout)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    run("fit", "--config", QUICKSTART, *SHORT, "--model.network=own_network.Own")  # dropout survives from the YAML
+    assert "own_network.Own" in next(tmp_path.rglob("config.yaml")).read_text()
+
+
+def test_no_checkpointing(tmp_path: Path) -> None:
+    run("fit", "--config", QUICKSTART, *SHORT, "--trainer.enable_checkpointing=false")
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_resumes(fitted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    last = fitted / "checkpoints/last.ckpt"
+    run("fit", "--config", QUICKSTART, *SHORT, "--trainer.max_epochs=3", "--ckpt_path", last)
+    assert len(re.findall("^eval: split ", capsys.readouterr().out, re.M)) == 2
+
+
+def test_ctrl_c_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    start = DigitClassifier.on_train_epoch_start
+
+    def interrupt(self: DigitClassifier) -> None:
+        if self.current_epoch == 1:
+            raise KeyboardInterrupt
+        start(self)
+
+    monkeypatch.setattr(DigitClassifier, "on_train_epoch_start", interrupt)
+    handler = signal.getsignal(signal.SIGINT)
+    run("fit", "--config", QUICKSTART, *SHORT, "--trainer.max_epochs=2", code=130)
+    assert signal.getsignal(signal.SIGINT) is handler
+    (line,) = capfd.readouterr().err.strip().splitlines()
+    path = line.split("--ckpt_path ")[1]
+    assert line.startswith("lecun-repro: interrupted; ")
+    assert Path(path).is_file()
+
+
+def test_ctrl_c_outside_of_a_fit(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    def interrupt(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(DigitsCLI, "parse_arguments", interrupt)
+    run("fit", "--config", QUICKSTART, code=130)
+    assert capfd.readouterr().err == "lecun-repro: interrupted\n"
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def bug(self: DigitClassifier) -> None:
+        raise AttributeError("a bug")
+
+    monkeypatch.setattr(DigitClassifier, "on_fit_start", bug)
+    with pytest.raises(AttributeError, match="a bug"):
+        main(["fit", "--config", QUICKSTART, *SHORT])
+
+
+# From a checkpoint alone ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("subcommand", ["test", "validate"])
+@pytest.mark.parametrize("form", ["--ckpt_path={}", "--ckpt_path {}"])
+def test_evaluates_a_checkpoint(
+    subcommand: str, form: str, fitted: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run(subcommand, *form.format(fitted / "checkpoints/last.ckpt").split())
+    out, err = capfd.readouterr()
+    results = json.loads((fitted / "results.json").read_text())
+    lines = [SplitResult(**results[split]).line(split) for split in ("train", "test")]
+    assert out.splitlines() == lines
+    assert not err
+    assert not list(tmp_path.iterdir())
+
+
+def test_flags_win_over_the_checkpoint(fitted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("test", "--ckpt_path", fitted / "checkpoints/last.ckpt", "--data.train_size=100", "--data.holdout=30")
+    assert "split holdout." in capsys.readouterr().out
+
+
+def test_predicts(fitted: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    last = fitted / "checkpoints/last.ckpt"
+    run("predict", "--ckpt_path", last)
+    out, err = capfd.readouterr()
+    head, *rows = out.splitlines()
+    assert head == "index,digit,probability,margin,runner_up"
+    assert len(rows) == 500
+    assert not err
+    for index, row in enumerate(rows):
+        number, digit, probability, margin, runner_up = row.split(",")
+        assert int(number) == index
+        assert 0 <= float(margin) <= float(probability) <= 1
+        assert digit != runner_up
+    assert not list(tmp_path.iterdir())
+    run("predict", "--ckpt_path", last, "--output", "digits.csv")
+    assert not capfd.readouterr().out
+    assert (tmp_path / "digits.csv").read_text() == out
+    assert [path.name for path in tmp_path.iterdir()] == ["digits.csv"]
+
+
+def test_prediction_table() -> None:
+    table = prediction_table(torch.tensor([[0.1, 0.6, 0.3] + [0.0] * 7]))
+    assert table.splitlines()[1] == "0,1,0.600000,0.300000,2"
+
+
+def test_no_argument_of_fit_leaks() -> None:
+    assert {"ckpt_path", "output"} <= set(DigitsTrainer.predict.__annotations__)
+    assert "weights_only" in DigitsCLI.subcommands()["fit"]
+
+
+# Hostile checkpoints --------------------------------------------------------------------------------------------------
+
+
+class Payload:
+    def __reduce__(self) -> tuple:
+        return Path.touch, (Path("payload-has-run"),)
+
+
+SUBCOMMANDS = [("fit", "--config", QUICKSTART, *SHORT), ("validate",), ("test",), ("predict",)]
+
+
+def refused(command: tuple, path: object, capfd: pytest.CaptureFixture[str]) -> str:
+    run(*command, "--ckpt_path", path, code=2)
+    out, err = capfd.readouterr()
+    (line,) = err.splitlines()
+    assert line.startswith("lecun-repro: error: ckpt_path: ")
+    assert "; allowed: " in line
+    assert not out
+    return line
+
+
+@pytest.mark.parametrize("command", SUBCOMMANDS, ids=lambda command: command[0])
+@pytest.mark.parametrize("how", ["torch", "pickle", "inside"])
+def test_a_payload_never_runs(command: tuple, how: str, fitted: Path, capfd, tmp_path: Path) -> None:
+    path = tmp_path / "hostile.ckpt"
+    if how == "pickle":
+        path.write_bytes(pickle.dumps(Payload()))
+    else:
+        content = torch.load(fitted / "checkpoints/last.ckpt", weights_only=True) if how == "inside" else {}
+        torch.save({**content, "callbacks": Payload()}, path)
+    assert "could run code" in refused(command, path, capfd)
+    assert sorted(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("command", SUBCOMMANDS, ids=lambda command: command[0])
+def test_refuses_what_is_no_checkpoint(command: tuple, fitted: Path, capfd, tmp_path: Path) -> None:
+    assert "addresses are refused" in refused(command, "http://127.0.0.1:9/last.ckpt", capfd)
+    assert "no such file" in refused(command, "nowhere.ckpt", capfd)
+    assert "no such file" in refused(command, "best", capfd)
+    assert "a folder" in refused(command, tmp_path, capfd)
+    (tmp_path / "text.ckpt").write_text("not a checkpoint")
+    assert "not a checkpoint" in refused(command, "text.ckpt", capfd)
+    (tmp_path / "empty.ckpt").touch()
+    assert "not a checkpoint" in refused(command, "empty.ckpt", capfd)
+    whole = (fitted / "checkpoints/last.ckpt").read_bytes()
+    (tmp_path / "cut.ckpt").write_bytes(whole[: len(whole) // 2])
+    assert "not a checkpoint" in refused(command, "cut.ckpt", capfd)
+    torch.save([1], "list.ckpt")
+    assert "not a checkpoint of lecun-repro" in refused(command, "list.ckpt", capfd)
+    content = torch.load(fitted / "checkpoints/last.ckpt", weights_only=True)
+    content["lecun_repro"]["format"] = 0
+    torch.save(content, "old.ckpt")
+    line = refused(command, "old.ckpt", capfd)
+    assert "of format 0" in line
+    assert "train again" in line
