@@ -1,4 +1,4 @@
-"""What all tests share: hypothesis without its files, a compile cache of their own, and the real data where they are."""
+"""What all tests share: hypothesis without its files, a compile cache of their own, and the real data if any."""
 
 import os
 import tempfile

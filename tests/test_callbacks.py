@@ -90,6 +90,11 @@ def test_prints_the_sizes_of_the_network_and_two_lines_a_pass(capsys: pytest.Cap
     assert [line[:18] for line in lines[6:]] == ["eval: split train.", "eval: split test ."] * 2
 
 
+def test_a_fit_without_a_progress_bar_leaves_the_same() -> None:
+    folder = fit("--trainer.max_epochs", 1, "--trainer.enable_progress_bar", "false")
+    assert results(folder)["updates"] == checkpoint(folder)["global_step"] == 60
+
+
 # results.json
 
 
@@ -135,7 +140,7 @@ def test_the_hash_tells_configurations_apart_and_not_their_places(tmp_path: Path
 
     base = of("base")
     same = [of("again"), of("root", "--data.root", tmp_path), of("blocks", "--data.block_size", 7)]
-    same += [of("threads", "--threads", 2), of("bar", "--trainer.enable_progress_bar", "false")]
+    same += [of("threads", "--threads", 2), of("logger", "--trainer.logger.init_args.flush_secs", 7)]
     assert same == [base] * len(same)
     others = [of("rate", "--optimizer.init_args.lr", 1e-3), of("seed", "--seed_everything", 1)]
     others += [of("shift", "--data.shift", "pad"), of("batch", "--data.batch_size", 2)]

@@ -64,7 +64,8 @@ def test_values_seen_through_views_and_kept_scalars_stay() -> None:
         torch.testing.assert_close(graph(table, x), function(table, x))
 
 
-def test_a_product_with_a_constant_keeps_its_values() -> None:
-    constant = torch.rand(4, 3)  # as a network of one's own may have
+def test_products_with_constants_keep_their_values() -> None:
+    left, right = torch.rand(3, 2), torch.rand(4, 3)  # as a network of one's own may have
     x = torch.rand(2, 4)
-    torch.testing.assert_close(materialise(make_fx(lambda x: x @ constant)(x))(x), x @ constant)
+    graph = materialise(make_fx(lambda x: left @ (x @ right))(x))
+    torch.testing.assert_close(graph(x), left @ (x @ right))

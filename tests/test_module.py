@@ -149,7 +149,7 @@ def test_a_plateau_is_one_of_the_training_loss() -> None:
 
     # At next to no rate a pass's training loss is the evaluated one.
     module = make_module(
-        functools.partial(SGD, lr=1e-9), lr_scheduler=functools.partial(Plateau, patience=0, threshold=0.5)
+        functools.partial(SGD, lr=1e-9), lr_scheduler=functools.partial(Plateau, patience=0, threshold=0.5, eps=0)
     )
     fitted = Fitted(module, make_data(block_size=6), max_epochs=4)
     results = fitted.module.results
@@ -282,7 +282,7 @@ def test_an_optimizer_without_a_formula_is_not_compiled(
 
 
 def test_compile_true_refuses_an_optimizer_without_a_formula() -> None:
-    with pytest.raises(ValueError, match="model.compile is true, but RMSprop has no compiled update; allowed: SGD"):
+    with pytest.raises(ValueError, match=r"model\.compile is true, but RMSprop has no compiled update; allowed: SGD"):
         Fitted(make_module(RMSprop, compile=True))
 
 
@@ -328,7 +328,7 @@ def test_a_compiled_fit_has_the_losses_of_an_eager_one(short_runs_earn_compiling
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
 def test_refuses_other_precisions(precision: Any) -> None:
-    with pytest.raises(ValueError, match=f"trainer.precision is {precision}; allowed: 32-true, 64-true"):
+    with pytest.raises(ValueError, match=rf"trainer\.precision is {precision}; allowed: 32-true, 64-true"):
         Fitted(precision=precision)
 
 

@@ -319,7 +319,7 @@ def test_refuses_unknown_activations_and_impossible_dropout() -> None:
     with pytest.raises(ValueError, match="activation is 'sigmoid'; allowed: tanh, relu, gelu, silu"):
         ConvNet1989(activation="sigmoid")  # type: ignore[arg-type]
     for dropout in (-0.1, 1.0, 1.5, float("nan")):
-        with pytest.raises(ValueError, match="dropout is .*; allowed: 0 <= dropout < 1"):
+        with pytest.raises(ValueError, match=r"dropout is .*; allowed: 0 <= dropout < 1"):
             ConvNet1989(dropout=dropout)
 
 

@@ -114,10 +114,10 @@ def killed_child_processes(rows: Path) -> Iterator[None]:
 @pytest.mark.usefixtures("killed_child_processes")
 def test_killed_and_started_again_it_ends_with_the_same_table(rows: Path) -> None:
     short = ["--source", "digits", "--trainer.max_epochs", "4", "--data.train_size", "400", "--model.compile", "false"]
-    arguments = ["reproduce", "--configs", "configs", "--seeds", "2", "--jobs", "2", *short]
+    arguments = ["reproduce", "--configs", "configs", "--seeds", "1", "--jobs", "2", *short]
     command = [sys.executable, "-m", "lecun_repro", *arguments]
     # Killed as soon as there is something to go on from, and again after that.
-    for checkpoints in (1, 3):
+    for checkpoints in (1, 2):
         process = subprocess.Popen(command, cwd=rows.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 100
         while len(list(rows.parent.rglob("last.ckpt"))) < checkpoints and process.poll() is None:

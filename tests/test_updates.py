@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from test_network import plain_outputs
 from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
@@ -23,6 +22,7 @@ from lecun_repro.heads import CrossEntropy, Head, TanhMSE
 from lecun_repro.network import ACTIVATIONS, ConvNet1989, Network
 from lecun_repro.packages import CompileError, compiler
 from lecun_repro.updates import CompiledUpdates, Presentations, eager_updates, formula
+from test_network import plain_outputs
 
 needs_compiler = pytest.mark.skipif(compiler() is None, reason="there is no working C++ compiler")
 
@@ -396,15 +396,13 @@ class WithFrozen(ConvNet1989):
 @pytest.mark.parametrize("make", [functools.partial(SGD, lr=0.1), AdamW], ids=["sgd", "adamw"])
 def test_parameters_without_a_gradient_are_left_alone_or_to_the_eager_path(network, make, traced: list) -> None:
     images, labels = digits(3)
-
-    def trained(update: Callable[..., Callable]) -> dict[str, Tensor]:
-        net = network().double()
-        update(net, TanhMSE(), make(net.parameters()))((net.prepare(images[:, None]), labels[:, None]))
-        return dict(net.named_parameters())
-
-    expected = trained(lambda *made: eager(made))
+    net, other = network().double(), network().double()
+    presentations = (net.prepare(images[:, None]), labels[:, None])
+    eager_updates(other, TanhMSE(), make(other.parameters()), presentations)
     try:
-        weights = trained(CompiledUpdates)
+        compiled = CompiledUpdates(net, TanhMSE(), make(net.parameters()))
+        compiled.ready(presentations)
     except (ValueError, CompileError):
         return  # refused: a fit then goes on without
-    torch.testing.assert_close(weights, expected, rtol=1e-6, atol=1e-9)
+    compiled(presentations)
+    torch.testing.assert_close(dict(net.named_parameters()), dict(other.named_parameters()), rtol=1e-6, atol=1e-9)

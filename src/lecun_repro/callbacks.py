@@ -72,7 +72,7 @@ class RecordRun(SaveConfigCallback):
             self.parser.save(self.config, directory / "config.yaml", skip_none=False, overwrite=True)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        pl_module.print(size_table(pl_module))
+        pl_module.print(size_table(pl_module))  # type: ignore[arg-type]
 
     def on_validation_end(self, trainer: Trainer, pl_module: DigitClassifier) -> None:  # type: ignore[override]
         if trainer.state.fn != "fit" or trainer.sanity_checking:
@@ -171,11 +171,16 @@ class FitProgress(ProgressBar):
         total = passes * updates if passes and passes > 0 and updates else None
         if trainer.max_steps >= 0:
             total = min(total or trainer.max_steps, trainer.max_steps)
-        disable = None if self.is_enabled else True  # None: off where standard error is no terminal
         self.bar = tqdm(
-            total=total, initial=trainer.global_step, unit=" updates", mininterval=0.5, file=sys.stderr, disable=disable,
-            dynamic_ncols=True, leave=False,
-        )  # fmt: skip
+            total=total,
+            initial=trainer.global_step,
+            unit=" updates",
+            mininterval=0.5,
+            file=sys.stderr,
+            disable=None if self.is_enabled else True,  # None: off where standard error is no terminal
+            bar_format="{desc} |{bar:24}| {percentage:3.0f}% {rate_fmt}, {remaining} left{postfix}",
+            leave=False,
+        )
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.bar is not None:
@@ -216,10 +221,10 @@ def write_atomically(path: Path, text: str) -> None:
     os.replace(beside, path)
 
 
-def size_table(module: DigitClassifier) -> str:  # type: ignore[override]
+def size_table(module: DigitClassifier) -> str:
     """The network's parameters, multiply-accumulates and activations, layer by layer."""
     sizes = module.network.sizes()
-    rows = [("layer", "shape", "parameters", "multiply-accumulates", "activations")]
+    rows: list[tuple[str, ...]] = [("layer", "shape", "parameters", "multiply-accumulates", "activations")]
     rows += [(s.layer, s.shape, f"{s.parameters:,}", f"{s.macs:,}", f"{s.activations:,}") for s in sizes]
     totals = (sum(column) for column in zip(*(s[2:] for s in sizes), strict=True))
     rows.append(("sum", "", *(f"{total:,}" for total in totals)))

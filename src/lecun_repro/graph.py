@@ -7,6 +7,7 @@ them an update takes four times as long.
 """
 
 import operator
+from typing import Any
 
 import torch
 from torch import fx
@@ -42,35 +43,34 @@ def materialise(graph: fx.GraphModule) -> fx.GraphModule:
     """
     kept: set[fx.Node] = set()
     for node in list(graph.graph.nodes):
-        if node.op != "call_function" or _shape(node) is None:
+        if node.op != "call_function" or not hasattr(node.meta.get("tensor_meta"), "shape"):
             continue
-        if node.target is aten.embedding.default or (not _shape(node) and node.target not in VIEWS):
+        shape = _shape(node)
+        if node.target is aten.embedding.default or (not shape and node.target not in VIEWS):
             _keep(graph.graph, node, kept)
-        elif node.target is aten.cat.default and len(_shape(node)) == 1:  # the flat vector of gradients
+        elif node.target is aten.cat.default and len(shape) == 1:  # the flat vector of gradients
             for part in node.args[0]:
                 _keep(graph.graph, part, kept)
-        elif node.target is aten.mm.default:
-            (m, k), (_, n) = (_shape(operand) for operand in node.args)
-            if m * k * n <= SMALL_PRODUCT:
-                for operand in node.args:
-                    _keep(graph.graph, operand, kept)
-                _replace_product(graph.graph, node)
+        elif node.target is aten.mm.default and shape.numel() * _shape(node.args[0])[1] <= SMALL_PRODUCT:
+            for operand in node.args:
+                _keep(graph.graph, operand, kept)
+            _replace_product(graph.graph, node)
     graph.graph.eliminate_dead_code()
     graph.recompile()
     return graph
 
 
-def _shape(node: fx.Node) -> torch.Size | None:
-    return getattr(node.meta.get("tensor_meta"), "shape", None)
+def _shape(node: fx.Node) -> torch.Size:
+    return node.meta["tensor_meta"].shape
 
 
 def _keep(graph: fx.Graph, node: fx.Node, kept: set[fx.Node]) -> None:
     """Has the tensor behind `node` computed once: `as_strided` needs its operand in memory."""
     while node.op == "call_function" and node.target in VIEWS:
-        node = node.args[0]
-    if node.op != "call_function" or node in kept or _shape(node) is None:  # an input, done, or a call's outputs
+        (node,) = node.all_input_nodes
+    meta: Any = node.meta.get("tensor_meta")
+    if node.op != "call_function" or node in kept or not hasattr(meta, "shape"):  # an input, done, or several outputs
         return
-    meta = node.meta["tensor_meta"]
     with graph.inserting_after(node):
         copy = graph.call_function(aten.as_strided.default, (node, list(meta.shape), list(meta.stride)))
     copy.meta = dict(node.meta)

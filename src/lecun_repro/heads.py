@@ -34,7 +34,7 @@ class TanhMSE(Head):
 
     def probabilities(self, outputs: Tensor) -> Tensor:
         """Outputs moved from [-1, 1] to [0, 1] and normalised: a ranking, not a calibrated probability (our guess)."""
-        shares = (self.activation(outputs) + 1) / 2
+        shares = ((self.activation(outputs) + 1) / 2).clamp_min(torch.finfo(outputs.dtype).tiny)  # ten zeros are equal
         return shares / shares.sum(1, keepdim=True)
 
 

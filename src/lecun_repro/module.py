@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from lecun_repro.data import Block
+from lecun_repro.data import Block, DigitsDataModule
 from lecun_repro.evaluation import Evaluation
-from lecun_repro.heads import Head, TanhMSE
-from lecun_repro.network import ConvNet1989, Network
+from lecun_repro.heads import Head
+from lecun_repro.network import Network
 from lecun_repro.packages import CompileError, compiler
 from lecun_repro.randomness import pass_generator
 from lecun_repro.updates import CompiledUpdates, Presentations, eager_updates, formula
@@ -135,8 +135,11 @@ class DigitClassifier(LightningModule):
         """Updates of the whole fit, wherever it may have been resumed."""
         trainer = self.trainer
         passes = 1000 if trainer.max_epochs in (None, -1) else trainer.max_epochs
-        updates = passes * getattr(trainer.datamodule, "updates_per_pass", trainer.num_training_batches)
+        updates = passes * getattr(self._data(), "updates_per_pass", trainer.num_training_batches)
         return int(updates if trainer.max_steps == -1 else min(updates, trainer.max_steps))
+
+    def _data(self) -> DigitsDataModule:
+        return self.trainer.datamodule  # type: ignore[attr-defined]
 
     def _optimizer(self) -> Optimizer:
         return self.optimizers(use_pl_optimizer=False)  # type: ignore[return-value]
@@ -146,7 +149,7 @@ class DigitClassifier(LightningModule):
         if self.network.dropout:
             # The masks of a whole pass at once: they then depend on the pass alone, not on its blocks.
             generator = pass_generator(self.seed, self.current_epoch, "dropout")
-            n = self.trainer.datamodule.n_train
+            n = self._data().n_train
             self._keep = torch.rand((n, self.network.dropout_units), generator=generator) >= self.network.dropout
             self._presented = 0
 
@@ -229,7 +232,7 @@ class DigitClassifier(LightningModule):
 
     def splits(self) -> tuple[str, str]:
         """Names of the two splits that are evaluated."""
-        return "train", getattr(self.trainer.datamodule, "second_name", "test")
+        return "train", getattr(self._data(), "second_name", "test")
 
     test_step = validation_step
 

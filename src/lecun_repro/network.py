@@ -39,8 +39,8 @@ class Network(nn.Module):
     """What the training step and the updates ask of a network; subclass it to train another one from YAML.
 
     An update's forward pass is `outputs(prepare(images)[update], keep)`. `prepare` depends on the digits alone and is
-    done once for a whole block of updates; `keep` is the dropout mask, drawn outside the network so that a run's randomness
-    does not depend on how its updates are computed.
+    done once for a whole block of updates; `keep` is the dropout mask, drawn outside the network so that a run's
+    randomness does not depend on how its updates are computed.
     """
 
     dropout: float = 0.0
@@ -168,6 +168,7 @@ class ConvNet1989(Network):
         self.outw = weights(30, 10, fan_in=30)
         self.outb = nn.Parameter(torch.full((10,), float(output_bias)))
 
+        self.H1_patches: Tensor
         self.register_buffer("H1_patches", patch_index(16), persistent=False)
         self.H2_patches = Gather(patch_index(8), rows=64, fill=BACKGROUND)
         self.connections = Gather(connection_index(self.table, maps=12), rows=self.H2w.numel(), fill=0.0)

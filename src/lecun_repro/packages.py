@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -103,7 +104,7 @@ def build(scan: torch.nn.Module, carry: Sequence[Tensor], xs: Sequence[Tensor], 
 def key(scan: torch.nn.Module, carry: Sequence[Tensor], xs: Sequence[Tensor], compiler_version: str) -> str:
     """The name of the package: a digest of all that it depends on."""
     digest = hashlib.sha256()
-    graph = scan.update
+    graph: Any = scan.update
     facts = [graph.code, SETTINGS, torch.__version__, torch.version.cuda, compiler_version, platform.python_version()]
     facts += [torch.backends.cpu.get_cpu_capability(), _processor(), platform.platform()]
     facts += [(tuple(t.shape), t.stride(), t.dtype, t.device.type) for t in carry]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from lecun_repro.article import ARTICLE_SECONDS, BY_ROW, PAPER_SECONDS
 from lecun_repro.callbacks import write_atomically
@@ -16,6 +17,8 @@ from lecun_repro.statistics import Interval, improved, mcnemar, mean_interval, r
 
 Results = dict[str, Any]  # the contents of one results.json
 Rows = dict[str, list[Results]]  # by row, in the order of seeds
+
+NONE = "\N{EN DASH}"  # in a cell without a value
 
 RULES = """\
 These rules were written down before the runs.
@@ -42,7 +45,7 @@ def report(results: str = "results/article.json") -> None:
         path = path.with_name(path.name.replace("_draws", ""))
     rows = load(path)
     draws = load(path.with_name(f"{path.stem}_draws.json"))
-    figures = {}
+    figures: dict[str, Figure | None] = {}
     if rows:
         figures[f"{path.stem}_steps.png"] = waterfall_figure(rows)
         figures[f"{path.stem}_curves.png"] = curves_figure(rows)
@@ -91,7 +94,7 @@ def test_errors(results: Sequence[Results]) -> list[float]:
 
 def span(interval: Interval, digits: int = 2) -> str:
     """`1.50 to 1.70`, or a dash for the interval of a single value."""
-    return "–" if np.isnan(interval.low) else f"{interval.low:.{digits}f} to {interval.high:.{digits}f}"
+    return NONE if np.isnan(interval.low) else f"{interval.low:.{digits}f} to {interval.high:.{digits}f}"
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:
@@ -116,7 +119,7 @@ def rows_table(rows: Rows) -> str:
         line += [spread(test_errors(results)), span(mean_interval(test_errors(results)))]
         line += [f"{spread(misses, 1)} ({min(misses)} to {max(misses)})"]
         if published is None or any(r["test"]["n"] != published.test_n for r in results):
-            line += ["–", "–", "–"]
+            line += [NONE, NONE, NONE]
         else:
             line += [f"{published.test_error:.2f}", f"{published.test_misses} ({published.test_printed})"]
             line += [f"*{reproduced(misses, published.test_misses)}*"]
@@ -145,16 +148,9 @@ def steps_table(rows: Rows) -> str:
         if before in BY_ROW and after in BY_ROW:
             published = f"{BY_ROW[after].test_misses - BY_ROW[before].test_misses:+d}"
         significant = sum(p < 0.05 for p in p_values)
-        lines.append(
-            [
-                f"`{before}` → `{after}`",
-                str(len(pairs)),
-                f"{np.mean(differences):+.1f}",
-                span(mean_interval(differences), 1),
-            ]
-            + [f"{np.median(p_values):.2g}", f"{significant} of {len(pairs)}", published]
-            + [f"*{improved(differences, p_values)}*"]
-        )
+        line = [f"`{before}` → `{after}`", str(len(pairs)), f"{np.mean(differences):+.1f}"]
+        line += [span(mean_interval(differences), 1), f"{np.median(p_values):.2g}", f"{significant} of {len(pairs)}"]
+        lines.append([*line, published, f"*{improved(differences, p_values)}*"])
     header = ["step", "seeds", "misses, mean difference", "95 %", "McNemar p, median", "p < 0.05", "article", "verdict"]
     return table(header, lines)
 
@@ -167,8 +163,8 @@ def draws_table(draws: Rows, rows: Rows) -> str:
         if row in rows:
             line += [f"{spread(test_errors(rows[row]))} ({len(rows[row])})"]
             of_draw = sd(test_errors(results)) ** 2 - sd(test_errors(rows[row])) ** 2
-            line += [f"{max(of_draw, 0) ** 0.5:.2f}" if len(results) > 1 and len(rows[row]) > 1 else "–"]
-        lines.append(line + ["–"] * (6 - len(line)))
+            line += [f"{max(of_draw, 0) ** 0.5:.2f}" if len(results) > 1 and len(rows[row]) > 1 else NONE]
+        lines.append(line + [NONE] * (6 - len(line)))
     header = ["row", "draws", "test error %, draw and seed vary", "95 % of the mean"]
     header += ["test error %, seed alone varies (seeds)", "sd of the draw (variances subtracted)"]
     return table(header, lines)
@@ -181,9 +177,10 @@ def story_in_numbers(rows: Rows) -> str:
         seconds = [r["fit_seconds"] for r in baseline]
         lines.append(
             f"- **Time.** The paper trained for 3 days, the article's baseline for {ARTICLE_SECONDS} seconds "
-            f"({PAPER_SECONDS / ARTICLE_SECONDS:,.0f} times faster). Here the same {baseline[0]['updates']:,} updates with "
-            f"their {2 * baseline[0]['passes']} evaluations take {spread(seconds, 1)} s on one core (n = {len(seconds)}, "
-            f"runs side by side): {PAPER_SECONDS / np.mean(seconds):,.0f} times faster than 1989."
+            f"({PAPER_SECONDS / ARTICLE_SECONDS:,.0f} times faster). Here the same {baseline[0]['updates']:,} updates "
+            f"with their {2 * baseline[0]['passes']} evaluations take {spread(seconds, 1)} s on one core "
+            f"(n = {len(seconds)}, runs side by side on a shared machine): "
+            f"{PAPER_SECONDS / np.mean(seconds):,.0f} times faster than 1989."
         )
     if len(rows) > 1:
         each = ", ".join(f"`{row}` {spread([r['fit_seconds'] for r in results], 0)} s" for row, results in rows.items())
@@ -199,8 +196,8 @@ def story_in_numbers(rows: Rows) -> str:
             cuts = [100 * (1 - b["test"]["misses"] / a["test"]["misses"]) for a, b in pairs]
             article = 100 * (1 - BY_ROW[after].test_misses / BY_ROW[before].test_misses)
             lines.append(
-                f"- **{what}** cut the test error by {np.mean(cuts):.0f} % (95 % of the mean {span(mean_interval(cuts), 0)}, "
-                f"n = {len(cuts)} seeds; article {article:.0f} %)."
+                f"- **{what}** cut the test error by {np.mean(cuts):.0f} % "
+                f"(95 % of the mean {span(mean_interval(cuts), 0)}, n = {len(cuts)} seeds; article {article:.0f} %)."
             )
     return "\n".join(lines)
 

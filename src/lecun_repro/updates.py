@@ -25,7 +25,7 @@ from lecun_repro.packages import load_or_build
 
 # What a pass presents, one entry per update: prepared digits (updates, batch, ...), labels (updates, batch) and, with
 # dropout, the units kept (updates, batch, units).
-Presentations = tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Tensor]
+Presentations = tuple[Tensor, ...]
 
 
 def eager_updates(network: Network, head: Head, optimizer: Optimizer, presentations: Presentations) -> Tensor:
@@ -68,15 +68,20 @@ def _adam(param: Tensor, grad: Tensor, state: list[Tensor], step: Tensor, lr: Te
     adam(
         [param],
         [grad],
-        *[[vector] for vector in state[:2]],
-        [[vector] for vector in state[2:]][0] if len(state) > 2 else [],
+        [state[0]],
+        [state[1]],
+        state[2:],  # the maxima, with amsgrad
         [step],
         foreach=False,
         differentiable=True,
         beta1=group["betas"][0],
         beta2=group["betas"][1],
         lr=lr,  # type: ignore[arg-type]
-        **{k: group[k] for k in ("amsgrad", "weight_decay", "eps", "maximize", "decoupled_weight_decay")},
+        amsgrad=group["amsgrad"],
+        weight_decay=group["weight_decay"],
+        eps=group["eps"],
+        maximize=group["maximize"],
+        decoupled_weight_decay=group["decoupled_weight_decay"],
     )
 
 
@@ -103,7 +108,7 @@ def formula(optimizer: Optimizer) -> Formula | None:
 
 
 def _memory_order(tensor: Tensor) -> list[int]:
-    return sorted(range(tensor.dim()), key=lambda dim: -tensor.stride(dim))
+    return sorted(range(tensor.dim()), key=lambda dim: -tensor.stride()[dim])
 
 
 def flatten(tensors: Sequence[Tensor], like: Sequence[Tensor]) -> Tensor:
@@ -168,16 +173,18 @@ class CompiledUpdates:
 
     def _carry(self) -> list[Tensor]:
         params, state = self._params(), self.optimizer.state
-        device = params[0].device
-        scalar = {"dtype": torch.float64, "device": device}  # bias corrections lose digits in float32
-        step = torch.as_tensor(state[params[0]].get("step", 0.0), **scalar) if state else torch.zeros((), **scalar)
-        lr = torch.as_tensor(self.optimizer.param_groups[0]["lr"], **scalar)
+
+        def scalar(value: Any) -> Tensor:  # in float64: bias corrections lose digits in float32
+            return torch.as_tensor(value, dtype=torch.float64, device=params[0].device).clone()
+
+        step = scalar(state[params[0]].get("step", 0.0) if state else 0.0)
+        lr = scalar(self.optimizer.param_groups[0]["lr"])
         flat = flatten([p.detach() for p in params], params)
         if state:
             vectors = [flatten([state[p][name] for p in params], params) for name in self.state_names]
         else:  # before the first update: only the shapes matter, to the tracing
             vectors = [torch.zeros_like(flat) for _ in self.state_names]
-        return [flat, *vectors, step.clone(), lr.clone()]
+        return [flat, *vectors, step, lr]
 
     def _write_back(self, carry: Sequence[Tensor]) -> None:
         params, state = self._params(), self.optimizer.state
@@ -203,19 +210,19 @@ class CompiledUpdates:
     def _trace(self, presentations: Presentations) -> torch.fx.GraphModule:
         """One update as a graph of plain tensor operations: (carry, presentation) -> (carry, loss)."""
         params = self._params()
-        names = {p: name for name, p in self.network.named_parameters()}
+        names: dict[Tensor, str] = {p: name for name, p in self.network.named_parameters()}
         group = self.optimizer.param_groups[0]
         outputs = _Outputs(self.network)
 
         def update(carry: list[Tensor], presentation: tuple[Tensor, ...]):
-            prepared, labels, keep = (*presentation, None)[:3]
+            prepared, labels, *masks = presentation
             flat, *vectors, step = (tensor.clone() for tensor in carry[:-1])
             lr = carry[-1]
 
             with torch.enable_grad():
                 parts = [part.requires_grad_() for part in unflatten(flat, params)]
                 weights = {f"network.{names[p]}": part for p, part in zip(params, parts, strict=True)}
-                loss = self.head.loss(functional_call(outputs, weights, (prepared, keep)), labels)
+                loss = self.head.loss(functional_call(outputs, weights, (prepared, *masks)), labels)
                 grads = torch.autograd.grad(loss, parts)
             # A rate that requires a gradient selects the formula that reads it from a tensor.
             self.formula(flat, flatten(grads, params), vectors, step.add_(0), lr, group)
@@ -237,8 +244,8 @@ class _Outputs(torch.nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, prepared: Tensor, keep: Tensor | None) -> Tensor:
-        return self.network.outputs(prepared, keep)
+    def forward(self, prepared: Tensor, *masks: Tensor) -> Tensor:
+        return self.network.outputs(prepared, *masks)
 
 
 class Scan(torch.nn.Module):
