@@ -17,9 +17,9 @@ def test_a_pass_of_row_1_learns(real_data: Path, tmp_path: Path, monkeypatch: py
     main(["fit", "--config", str(ROW_1), *flags.split(), "--model.compile", "false"])
     record = json.loads(Path("lightning_logs/1_baseline/version_0/results.json").read_text())
     assert (record["source"], record["draw"], record["updates"]) == ("mnist", "article", 1000)
-    # Measured: 18 % and 0.13 after 1,000 updates; 90 % and 0.36 for a network that says the same of all digits.
-    assert record["test"]["error"] < 30
-    assert 0.05 < record["test"]["loss"] < 0.2
+    # Measured once: 27.4 % and 0.167. A network that says the same of all digits has about 90 % and at best 0.36.
+    assert record["test"]["error"] < 40
+    assert 0.1 < record["test"]["loss"] < 0.25
 
 
 @pytest.mark.parametrize("published", ROWS, ids=lambda published: published.row)

@@ -16,6 +16,7 @@ from lecun_repro import packages
 from lecun_repro.packages import CompileError, compiler, key, load_or_build
 from lecun_repro.updates import Scan
 
+SETTINGS = dict(packages.SETTINGS)  # as they are before anything is compiled
 needs_compiler = pytest.mark.skipif(compiler() is None, reason="there is no working C++ compiler")
 
 
@@ -100,6 +101,7 @@ def test_a_package_computes_what_its_graph_does_and_is_used_again(cache: Path, m
     torch.testing.assert_close((carry_out[0], losses), (torch.full((3,), 8.0), 6.0 * torch.arange(1, 5)))
     [package] = cache.iterdir()
     assert package.suffix == ".pt2"
+    assert packages.SETTINGS == SETTINGS  # or the next key would be another
 
     monkeypatch.setattr(packages, "build", lambda *arguments: pytest.fail("built again"))
     longer = (torch.ones(9, 3),)

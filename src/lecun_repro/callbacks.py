@@ -1,11 +1,14 @@
 """What a fit leaves behind and shows: the run's record, its checkpoint, the progress bar."""
 
 import hashlib
+import inspect
 import json
 import os
+import pkgutil
 import platform
 import sys
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,8 +20,11 @@ from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.cli import SaveConfigCallback
 from tqdm import tqdm
 
+from lecun_repro.data import DigitsDataModule
 from lecun_repro.evaluation import SplitResult
 from lecun_repro.module import DigitClassifier
+
+SECTIONS: dict[str, Callable[..., Any]] = {"data": DigitsDataModule, "model": DigitClassifier}
 
 # Where a run reads, writes and shows things has no part in its configuration's identity.
 PLACES = {
@@ -38,15 +44,29 @@ PLACES = {
 
 
 def config_hash(config: dict[str, Any]) -> str:
-    """A digest of a resolved configuration, the same for two runs that have to give the same result."""
+    """A digest of a resolved configuration, the same for two runs that have to give the same result.
 
-    def kept(value: Any, key: str) -> Any:
+    Arguments left at their defaults are left out, so that a later version's new argument changes no digest.
+    """
+
+    def chosen(value: Any, key: str, signature: dict[str, Any]) -> Any:
         if not isinstance(value, dict):
             return value
-        path = f"{key}." if key else ""
-        return {k: kept(v, path + k) for k, v in sorted(value.items()) if path + k not in PLACES}
+        if "class_path" in value:
+            defaults = _defaults(pkgutil.resolve_name(value["class_path"]))
+            return [value["class_path"], chosen(value.get("init_args") or {}, f"{key}.init_args", defaults)]
+        kept = {}
+        for name, argument in sorted(value.items()):
+            path = f"{key}.{name}" if key else name
+            if path not in PLACES and (name not in signature or argument != signature[name]):
+                kept[name] = chosen(argument, path, _defaults(SECTIONS[path]) if path in SECTIONS else {})
+        return kept
 
-    return hashlib.sha256(json.dumps(kept(config, ""), sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(chosen(config, "", {}), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
+    return {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
 
 
 class RecordRun(SaveConfigCallback):
