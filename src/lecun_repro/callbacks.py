@@ -156,9 +156,9 @@ class RecordRun(SaveConfigCallback):
 class LastPass(Checkpoint):
     """Keeps `checkpoints/last.ckpt`, always of a whole pass: written beside its place, then moved there."""
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: DigitClassifier) -> None:  # type: ignore[override]
         directory = log_dir(trainer)
-        cut_short = trainer.fit_loop.epoch_loop.batch_progress.current.ready < trainer.num_training_batches
+        cut_short = pl_module.updates_this_pass < trainer.datamodule.updates_per_pass  # by max_steps
         if directory is None or trainer.fast_dev_run or cut_short:  # type: ignore[attr-defined]
             return
         folder = directory / "checkpoints"

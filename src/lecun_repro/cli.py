@@ -196,12 +196,12 @@ class DigitsCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         if self.subcommand != "fit":
             kwargs["logger"] = False  # such a call leaves no folder behind
-        if self.config[self.subcommand].trainer.enable_checkpointing is False:
-            self.trainer_defaults["callbacks"] = [FitProgress()]
+        given = self.config[self.subcommand].trainer
+        wanted = {LastPass: given.enable_checkpointing, FitProgress: given.enable_progress_bar}
+        self.trainer_defaults["callbacks"] = [kind() for kind, is_wanted in wanted.items() if is_wanted is not False]
         try:
             return super().instantiate_trainer(**kwargs)
         except (MisconfigurationException, ValueError) as error:
-            given = self.config[self.subcommand].trainer
             named = [name for name in vars(given) if name in str(error)]
             named += ["accelerator"] if "backend" in str(error) else []
             if not named:
@@ -304,7 +304,7 @@ def run(arguments: list[str], started: float, cli: type[DigitsCLI] = DigitsCLI) 
         trainer_defaults={
             "accelerator": "cpu",
             "devices": 1,
-            "callbacks": [LastPass(), FitProgress()],
+            "callbacks": [],  # see `instantiate_trainer`
             "num_sanity_val_steps": 0,
             "enable_model_summary": False,
             "log_every_n_steps": 1,

@@ -61,6 +61,8 @@ def materialise(graph: fx.GraphModule) -> fx.GraphModule:
 
 
 def _shape(node: fx.Node) -> torch.Size:
+    if node.op == "get_attr":  # a constant
+        return getattr(node.graph.owning_module, str(node.target)).shape
     return node.meta["tensor_meta"].shape
 
 

@@ -201,6 +201,11 @@ class DigitClassifier(LightningModule):
         elif scheduler is not None:
             scheduler.step()  # type: ignore[union-attr]
 
+    @property
+    def updates_this_pass(self) -> int:
+        """Updates performed in the running pass, or in the one that has just ended."""
+        return sum(map(len, self._pass_loss))
+
     # -----------------------------------------------------------------------------------------------------------------
     # Evaluation
 

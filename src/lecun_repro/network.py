@@ -190,7 +190,7 @@ class ConvNet1989(Network):
         """
         x = self._h2_of_images(prepared) if prepared.dim() == 4 else self._h2_of_patches(prepared)
         if keep is not None:
-            x = x * (keep / (1 - self.dropout))
+            x = x * (keep.to(x.dtype) / (1 - self.dropout))
         x = self.activation(x @ self.H3w + self.H3b)
         return x @ self.outw + self.outb
 

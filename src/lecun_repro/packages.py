@@ -97,7 +97,9 @@ def build(scan: torch.nn.Module, carry: Sequence[Tensor], xs: Sequence[Tensor], 
             scan, (list(carry), example), dynamic_shapes=([None] * len(carry), tuple({0: repetitions} for _ in xs))
         )
         built = Path(temporary) / path.name
-        torch._inductor.aoti_compile_and_package(program, package_path=str(built), inductor_configs=SETTINGS)
+        torch._inductor.aoti_compile_and_package(
+            program, package_path=str(built), inductor_configs=dict(SETTINGS)
+        )  # it writes into them
         os.replace(built, path)
 
 

@@ -21,7 +21,7 @@ from torch.optim.sgd import sgd
 from lecun_repro.graph import materialise
 from lecun_repro.heads import Head
 from lecun_repro.network import Network
-from lecun_repro.packages import load_or_build
+from lecun_repro.packages import CompileError, load_or_build
 
 # What a pass presents, one entry per update: prepared digits (updates, batch, ...), labels (updates, batch) and, with
 # dropout, the units kept (updates, batch, units).
@@ -76,7 +76,7 @@ def _adam(param: Tensor, grad: Tensor, state: list[Tensor], step: Tensor, lr: Te
         differentiable=True,
         beta1=group["betas"][0],
         beta2=group["betas"][1],
-        lr=lr,  # type: ignore[arg-type]
+        lr=lr.clamp_min(1e-30),  # type: ignore[arg-type]  # this formula divides by the rate
         amsgrad=group["amsgrad"],
         weight_decay=group["weight_decay"],
         eps=group["eps"],
@@ -96,6 +96,8 @@ def formula(optimizer: Optimizer) -> Formula | None:
     if len(optimizer.param_groups) != 1:
         return None
     group = optimizer.param_groups[0]
+    if not all(p.requires_grad for p in group["params"]):
+        return None
     if type(optimizer) is SGD:
         return _sgd, ["momentum_buffer"] if group["momentum"] else []
     if type(optimizer) in (Adam, AdamW):
@@ -223,7 +225,10 @@ class CompiledUpdates:
                 parts = [part.requires_grad_() for part in unflatten(flat, params)]
                 weights = {f"network.{names[p]}": part for p, part in zip(params, parts, strict=True)}
                 loss = self.head.loss(functional_call(outputs, weights, (prepared, *masks)), labels)
-                grads = torch.autograd.grad(loss, parts)
+                grads = torch.autograd.grad(loss, parts, allow_unused=True)
+            for p, grad in zip(params, grads, strict=True):
+                if grad is None:
+                    raise CompileError(f"the parameter {names[p]} takes no part in the loss")
             # A rate that requires a gradient selects the formula that reads it from a tensor.
             self.formula(flat, flatten(grads, params), vectors, step.add_(0), lr, group)
             return [flat, *vectors, step, lr.clone()], loss.detach()
