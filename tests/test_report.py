@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from lecun_repro.report import load, report, rows_table
+from lecun_repro.strict import UserError
 
 ROOT = Path(__file__).parents[1]
 
@@ -64,6 +65,15 @@ def test_a_verdict_needs_the_article_s_own_test_digits(raw: Path) -> None:
         r["test"]["n"] = 2007
     raw.write_text(json.dumps(results))
     assert "*reproduced*" in rows_table(load(raw))
+
+
+@pytest.mark.parametrize("content", [None, "", "{", '[{"no": "row"}]', "[1]"])
+def test_results_that_are_none(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "article.json").write_text(content)
+    with pytest.raises(UserError, match=r"results: .*article\.json.*; allowed: a JSON list"):
+        report(str(tmp_path / "article.json"))
+    assert not (tmp_path / "article.md").exists()
 
 
 @pytest.mark.skipif(not (ROOT / "results" / "article.json").exists(), reason="no committed results")

@@ -1,8 +1,20 @@
 """LeCun's 1989 convolutional network, and Karpathy's 2022 article about it, row by row."""
 
 from lecun_repro.data import DigitsDataModule
+from lecun_repro.fully_connected import FullyConnected1989
 from lecun_repro.heads import CrossEntropy, Head, TanhMSE
 from lecun_repro.module import DigitClassifier
 from lecun_repro.network import ConvNet1989, Network
+from lecun_repro.newton import StochasticDiagonalLM
 
-__all__ = ["ConvNet1989", "CrossEntropy", "DigitClassifier", "DigitsDataModule", "Head", "Network", "TanhMSE"]
+__all__ = [
+    "ConvNet1989",
+    "CrossEntropy",
+    "DigitClassifier",
+    "DigitsDataModule",
+    "FullyConnected1989",
+    "Head",
+    "Network",
+    "StochasticDiagonalLM",
+    "TanhMSE",
+]

@@ -248,4 +248,5 @@ def size_table(module: DigitClassifier) -> str:
     rows += [(s.layer, s.shape, f"{s.parameters:,}", f"{s.macs:,}", f"{s.activations:,}") for s in sizes]
     totals = (sum(column) for column in zip(*(s[2:] for s in sizes), strict=True))
     rows.append(("sum", "", *(f"{total:,}" for total in totals)))
-    return "\n".join(f"{a:8s}{b:8s}{c:>12s}{d:>22s}{e:>13s}" for a, b, c, d, e in rows)
+    lines = [f"{a:8s}{b:8s}{c:>12s}{d:>22s}{e:>13s}" for a, b, c, d, e in rows]
+    return "\n".join([*lines, *([module.network.note] if module.network.note else [])])

@@ -18,8 +18,31 @@ BACKGROUND = -1.0  # paper: what lies outside the 16x16 field; it stays -1 with 
 CONVOLVE_FROM = 32
 
 Dropout = restricted_number_type("Dropout", float, [(">=", 0), ("<", 1)])
-Activation = Literal["tanh", "relu", "gelu", "silu"]
-ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu, "gelu": F.gelu, "silu": F.silu}
+SCALED_TANH_LIMIT = 1.7159
+
+
+def scaled_tanh(x: Tensor) -> Tensor:
+    """1.7159 tanh(2x/3), which is 1 at 1 and most curved there.
+
+    The paper says "a scaled hyperbolic tangent"; the constants are from LeCun's other report of 1989 and from
+    "Efficient BackProp" (inference for this paper).
+    """
+    return SCALED_TANH_LIMIT * torch.tanh(2 / 3 * x)
+
+
+Activation = Literal["tanh", "relu", "gelu", "silu", "scaled_tanh"]
+ACTIVATIONS = {
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+    "gelu": F.gelu,
+    "silu": F.silu,
+    "scaled_tanh": scaled_tanh,
+}
+
+Init = Literal["article", "paper"]
+FAN_IN_POWER = {"article": 0.5, "paper": 1.0}  # weights start in +-2.4 / fan-in^power; the paper prints no root
+
+PAPER_PARAMETERS = 9_760
 
 # Article: maps 0-3 of H2 read H1 0-7, maps 4-7 read 4-11, maps 8-11 read 0-3 and 8-11 (each H1 map is read 8 times).
 ARTICLE_TABLE = [[0, 1, 2, 3, 4, 5, 6, 7]] * 4 + [[4, 5, 6, 7, 8, 9, 10, 11]] * 4 + [[0, 1, 2, 3, 8, 9, 10, 11]] * 4
@@ -45,6 +68,7 @@ class Network(nn.Module):
 
     dropout: float = 0.0
     dropout_units: int = 0
+    note: str = ""  # one line to print with the sizes
 
     def prepare(self, images: Tensor) -> Tensor:
         """Digits (updates, n, 1, 16, 16) -> what `outputs` reads, (updates, n, ...), without the parameters' help."""
@@ -64,6 +88,19 @@ class Network(nn.Module):
     def sizes(self) -> list[LayerSize]:
         """Parameters, multiply-accumulates and activations, layer by layer."""
         raise NotImplementedError
+
+
+def initial_weights(
+    shape: tuple[int, ...], fan_in: int, init: Init = "article", generator: torch.Generator | None = None
+) -> nn.Parameter:
+    """Weights drawn evenly from +-2.4 / sqrt(fan-in) (article), or from +-2.4 / fan-in (paper).
+
+    Raises:
+        ValueError: another `init`.
+    """
+    if init not in FAN_IN_POWER:
+        raise ValueError(f"init is {init!r}; allowed: {', '.join(FAN_IN_POWER)}")
+    return nn.Parameter((torch.rand(shape, generator=generator) - 0.5) * 2 * 2.4 / fan_in ** FAN_IN_POWER[init])
 
 
 class Gather(nn.Module):
@@ -123,15 +160,19 @@ class ConvNet1989(Network):
     `torch.manual_seed(1337)`, the weights start at the article's own values.
 
     Args:
-        activation: Hidden activation: `tanh` (paper), `relu` (article's last row), `gelu` or `silu`.
+        activation: Hidden activation: `tanh` (article), `scaled_tanh` (paper; its constants are an inference), `relu`
+            (article's last row), `gelu` or `silu`.
         dropout: Share of H2's 192 units dropped before H3 in training, in [0, 1). The article's last row has 0.25.
         output_bias: Where the ten output biases start: -1 in the article's baseline, 0 in all its later rows.
-        table: For each map of H2 the maps of H1 it reads, all rows of one length. Default: the article's, 12 rows of 8.
+        table: Which maps of H1 each map of H2 reads: `article` (the default), `cyclic` (map i reads the 8 from i on,
+            the last followed by the first), `random:SEED` (8 drawn for each map), `full` (all 12, which breaks the
+            paper's count of 9,760 parameters), or 12 lists of maps, all of one length. The paper leaves it out.
         seed: Seed of the initial weights; null draws them from torch's global generator, which `seed_everything` (or
             `torch.manual_seed`) has seeded.
+        init: Range of the initial weights: `article`, 2.4 over the root of the fan-in, or `paper`, 2.4 over the fan-in.
 
     Raises:
-        ValueError: an activation, dropout or connection table outside the above.
+        ValueError: an activation, dropout, connection table or init outside the above.
     """
 
     def __init__(
@@ -139,16 +180,16 @@ class ConvNet1989(Network):
         activation: Activation = "tanh",
         dropout: Dropout = 0.0,  # type: ignore[valid-type]
         output_bias: float = -1.0,
-        table: list[list[int]] | None = None,
+        table: list[list[int]] | str | None = None,
         seed: NonNegativeInt | None = None,  # type: ignore[valid-type]
+        init: Init = "article",
     ) -> None:
         super().__init__()
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation is {activation!r}; allowed: {', '.join(ACTIVATIONS)}")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout is {dropout}; allowed: 0 <= dropout < 1")
-        table = ARTICLE_TABLE if table is None else table
-        check_table(table, maps=12)
+        table = connection_table("article" if table is None else table)
         self.activation, self.dropout, self.dropout_units = ACTIVATIONS[activation], float(dropout), 12 * 16
         self.table = [list(row) for row in table]
         reads = len(table[0])
@@ -157,7 +198,7 @@ class ConvNet1989(Network):
         generator = None if seed is None else torch.Generator().manual_seed(seed)
 
         def weights(*shape: int, fan_in: int) -> nn.Parameter:
-            return nn.Parameter((torch.rand(shape, generator=generator) - 0.5) * 2 * 2.4 / fan_in**0.5)
+            return initial_weights(shape, fan_in, init, generator)
 
         self.H1w = weights(12, 1, 5, 5, fan_in=25)
         self.H1b = nn.Parameter(torch.zeros(8, 8, 12).permute(2, 0, 1))
@@ -167,6 +208,8 @@ class ConvNet1989(Network):
         self.H3b = nn.Parameter(torch.zeros(30))
         self.outw = weights(30, 10, fan_in=30)
         self.outb = nn.Parameter(torch.full((10,), float(output_bias)))
+        if (count := sum(p.numel() for p in self.parameters())) != PAPER_PARAMETERS:
+            self.note = f"each map of H2 reads {reads} of H1's 12: {count:,} parameters, where the paper has {PAPER_PARAMETERS:,}"
 
         self.H1_patches: Tensor
         self.register_buffer("H1_patches", patch_index(16), persistent=False)
@@ -234,6 +277,30 @@ class ConvNet1989(Network):
             LayerSize(name, shape, w.numel() + b.numel(), w.numel() * positions, b.numel())
             for name, shape, w, b, positions in layers
         ]
+
+
+def connection_table(given: list[list[int]] | str) -> list[list[int]]:
+    """The connection table that `given` names or is.
+
+    Raises:
+        ValueError: another name, or lists that are no table.
+    """
+    if not isinstance(given, str):
+        check_table(given, maps=12)
+        return given
+    if given == "article":
+        return ARTICLE_TABLE
+    if given == "cyclic":
+        return [[(first + i) % 12 for i in range(8)] for first in range(12)]
+    if given == "full":
+        return [list(range(12))] * 12
+    name, _, seed = given.partition(":")
+    if name == "random" and seed.isascii() and seed.isdecimal() and int(seed) < 2**32:
+        generator = torch.Generator().manual_seed(int(seed))
+        return [sorted(torch.randperm(12, generator=generator)[:8].tolist()) for _ in range(12)]
+    raise ValueError(
+        f"table is {given!r}; allowed: article, cyclic, full, random:SEED (0 to 4294967295), or 12 lists of maps"
+    )
 
 
 def check_table(table: list[list[int]], maps: int) -> None:

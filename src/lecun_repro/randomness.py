@@ -5,8 +5,8 @@ from typing import Literal
 import numpy as np
 import torch
 
-Stream = Literal["shift", "dropout"]
-STREAMS: dict[Stream, int] = {"shift": 0, "dropout": 1}
+Stream = Literal["shift", "dropout", "curvature"]
+STREAMS: dict[Stream, int] = {"shift": 0, "dropout": 1, "curvature": 2}
 
 
 def pass_generator(seed: int, pass_index: int, stream: Stream) -> torch.Generator:

@@ -14,6 +14,7 @@ from lecun_repro.article import ARTICLE_SECONDS, BY_ROW, PAPER_SECONDS
 from lecun_repro.callbacks import write_atomically
 from lecun_repro.figures import curves_figure, missed_figure, waterfall_figure
 from lecun_repro.statistics import Interval, improved, mcnemar, mean_interval, reproduced, sd
+from lecun_repro.strict import fault
 
 Results = dict[str, Any]  # the contents of one results.json
 Rows = dict[str, list[Results]]  # by row, in the order of seeds
@@ -41,6 +42,8 @@ def report(results: str = "results/article.json") -> None:
         results: A JSON list of `results.json` objects, as `reproduce` collects them.
     """
     path = Path(results)
+    if not path.is_file():
+        raise fault("results", f"{path}, which is not there", "a JSON list of results, as reproduce collects them")
     if path.stem.endswith("_draws"):  # part of the report on the article's own draw
         path = path.with_name(path.name.replace("_draws", ""))
     rows = load(path)
@@ -66,9 +69,12 @@ def load(path: Path) -> Rows:
     if not path.exists():
         return {}
     rows: Rows = defaultdict(list)
-    for result in json.loads(path.read_text()):
-        rows[result["row"]].append(result)
-    return {row: sorted(rows[row], key=lambda r: r["seed"]) for row in sorted(rows)}
+    try:
+        for result in json.loads(path.read_text()):
+            rows[result["row"]].append(result)
+        return {row: sorted(rows[row], key=lambda r: r["seed"]) for row in sorted(rows)}
+    except (ValueError, KeyError, TypeError):
+        raise fault("results", path, "a JSON list of results, as reproduce collects them") from None
 
 
 def document(name: str, rows: Rows, draws: Rows, figures: Sequence[str]) -> str:
