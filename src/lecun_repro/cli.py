@@ -208,6 +208,9 @@ class DigitsCLI(LightningCLI):
                 raise
             raise fault(f"trainer.{named[0]}", given[named[0]], f"what Lightning takes ({error})") from None
 
+    def after_instantiate_classes(self) -> None:
+        self.datamodule.setup()  # what is wrong with the data is told before there is a log folder
+
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         return super()._prepare_subcommand_kwargs(subcommand) | {"weights_only": True}
 

@@ -64,7 +64,7 @@ def shown(value: Any) -> str:
     if isinstance(value, Namespace):
         value = value.as_dict()
     text = value if isinstance(value, str) and value.strip() else json.dumps(value, default=str, ensure_ascii=False)
-    return text if len(text) <= 80 else text[:77] + "..."
+    return text if len(text) <= 300 else text[:297] + "..."  # a path may be long
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
