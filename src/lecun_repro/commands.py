@@ -15,6 +15,9 @@ class _ParsedOnly(DigitsCLI):
     def instantiate_classes(self) -> None:
         pass
 
+    def after_instantiate_classes(self) -> None:
+        pass
+
     def _run_subcommand(self, subcommand: str) -> None:
         pass
 
