@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from lecun_repro.article import BY_ROW
 from lecun_repro.data import DataError, DigitsDataModule
+from lecun_repro.rejection import SHARES
 from lecun_repro.statistics import mean_interval
 
 Results = dict[str, Any]
@@ -22,6 +23,9 @@ BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#777777"
 COLOURS = [BLUE, ORANGE, GREEN, "#CC79A7", "#D55E00", "#56B4E9", "#000000"]
 WIDTH = 8.6  # inches; 860 pixels, the width of a README
 SHOWN = 60  # digits in the grid of errors
+
+# What a row is a step from, where that is not the row before it.
+STEP_FROM = {"6_50k_baseline": "1_baseline", "7_50k_modern": "5_dropout_relu"}
 
 
 def _axes(height: float) -> tuple[Figure, Any]:
@@ -38,14 +42,15 @@ def title_of(row: str) -> str:
 def waterfall_figure(rows: Rows) -> Figure:
     """Test error from row to row: ours, with the 95 % interval of the mean and every seed, and the article's."""
     figure, axes = _axes(4.2)
-    previous = None
+    means: dict[str, float] = {}
     for x, (row, results) in enumerate(rows.items()):
         errors = [r["test"]["error"] for r in results]
         mean, interval = float(np.mean(errors)), mean_interval(errors)
-        start = mean if previous is None or x == 0 else previous
+        before = STEP_FROM.get(row) or next(reversed(means), row)
+        start = means.get(before, mean)
         axes.bar(x, mean - start, bottom=start, width=0.5, color=GREEN if mean < start else ORANGE, alpha=0.45)
-        if previous is not None:
-            axes.plot([x - 1, x], [previous, previous], color=GREY, linewidth=0.8)
+        if means and before == next(reversed(means)):
+            axes.plot([x - 1, x], [start, start], color=GREY, linewidth=0.8)
         axes.plot([x] * len(errors), errors, "_", color=BLUE, markersize=9, alpha=0.5)
         if len(errors) > 1:
             axes.errorbar(
@@ -53,11 +58,11 @@ def waterfall_figure(rows: Rows) -> Figure:
             )
         axes.plot(x, mean, "o", color=BLUE, markersize=6)
         axes.annotate(
-            f"{mean:.2f}", (x, mean), (-11, 0), textcoords="offset points", ha="right", va="center", color=BLUE
+            f"{mean:.2f}", (x, mean), (-20, 0), textcoords="offset points", ha="right", va="center", color=BLUE
         )
         if row in BY_ROW:
             axes.plot(x, BY_ROW[row].test_error, "D", color="#D55E00", markersize=5, markerfacecolor="none")
-        previous = mean
+        means[row] = mean
     axes.plot([], [], "o", color=BLUE, label="ours: mean over seeds, 95 % interval, each seed")
     if any(row in BY_ROW for row in rows):
         axes.plot([], [], "D", color="#D55E00", markerfacecolor="none", label="the article (one seed)")
@@ -69,8 +74,8 @@ def waterfall_figure(rows: Rows) -> Figure:
     return figure
 
 
-def curves_figure(rows: Rows) -> Figure:
-    """Train and test error per pass, mean over seeds, all rows."""
+def curves_figure(rows: Rows, paper: dict[str, tuple[int, float]] | None = None) -> Figure:
+    """Train and test error per pass, mean over seeds, all rows; per split the pass and error of the paper, if given."""
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 3.8), layout="constrained", sharey=True)
     for axes, split in zip(panels, ("train", "test"), strict=True):
         for (row, results), colour in zip(rows.items(), COLOURS * 4, strict=False):
@@ -80,12 +85,33 @@ def curves_figure(rows: Rows) -> Figure:
             mean = np.mean([c[:length] for c in curves], axis=0)
             # Log axis: an error of 0 is drawn at a hundredth of a percent.
             axes.plot(passes, np.maximum(mean, 0.01), color=colour, linewidth=1.3, label=title_of(row))
+        if paper is not None:
+            axes.plot(*paper[split], "k*", markersize=10, label="the paper")
         axes.set_yscale("log")
         axes.set_yticks([0.01, 0.1, 1, 10], ["0", "0.1", "1", "10"])
         axes.set_xlabel("pass")
         axes.set_title(f"{split} error, %", fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
     panels[1].legend(frameon=False, fontsize=8, loc="lower left")
+    plt.close(figure)
+    return figure
+
+
+def rejection_figure(curves: dict[str, list[list[float]]], paper: tuple[float, float] | None = None) -> Figure:
+    """Error on accepted digits against the share rejected, mean over each name's curves (see `rejection`).
+
+    `paper`: the share and error of the paper, if given.
+    """
+    figure, axes = _axes(3.8)
+    for (name, errors), colour in zip(curves.items(), COLOURS * 4, strict=False):
+        axes.plot(SHARES, np.mean(errors, axis=0), color=colour, linewidth=1.5, label=name)
+    if paper is not None:
+        axes.plot(*paper, "k*", markersize=10, label="the paper")
+    axes.axhline(1, color=GREY, linewidth=0.8)
+    axes.set_xlabel("rejected, %")
+    axes.set_ylabel("error on the rest, %")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False)
     plt.close(figure)
     return figure
 

@@ -76,6 +76,7 @@ def test_damage_is_named_or_harmless(small_mnist, small_usps, source, part, name
         (gzip.compress(bytes(2**20)), "more than 1,000,000 bytes when decompressed"),
         (os.urandom(2**20), "more than 1,000,000 bytes"),
     ],
+    ids=["empty", "web page", "other text", "cut gzip", "gzip bomb", "too large"],
 )
 def test_foreign_files_are_refused(small_usps, monkeypatch, body, fault) -> None:
     monkeypatch.setattr(files, "MAX_CONTENT", 1_000_000)
