@@ -8,6 +8,7 @@ import yaml
 
 from lecun_repro.article import BY_ROW
 from lecun_repro.cli import main
+from lecun_repro.paper import BY_CONFIG, PASSES
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
@@ -72,7 +73,9 @@ def test_is_complete_in_itself(path: Path) -> None:
     assert {"accelerator", "max_epochs", "logger"} <= config["trainer"].keys()
     assert config["trainer"]["accelerator"] == "cpu"
     assert {"network", "head", "compile"} <= config["model"].keys()
-    assert {"activation", "dropout", "output_bias"} <= config["model"]["network"]["init_args"].keys()
+    network = config["model"]["network"]
+    wanted = {"activation", "dropout", "output_bias"} - ({"dropout"} if "Fully" in network["class_path"] else set())
+    assert wanted <= network["init_args"].keys()
     assert {"source", "draw", "shift", "batch_size"} <= config["data"].keys()
     assert config["trainer"]["logger"]["init_args"]["name"] == path.stem
 
@@ -106,6 +109,30 @@ def test_differs_from_other_rows_only_as_the_article_says(path: Path) -> None:
     }
     assert config["model"]["head"]["class_path"].rsplit(".")[-1] == ("TanhMSE" if row in (1, 6) else "CrossEntropy")
     assert config["optimizer"]["init_args"]["lr"] == {1: 0.03, 2: 0.01, 6: 0.03}.get(row, 3e-4)
+
+
+@pytest.mark.parametrize(
+    "ours, articles", [("1_article_baseline_on_usps", "1_baseline"), ("5_modern", "5_dropout_relu")]
+)
+def test_of_1989_two_are_the_articles_rows_on_other_digits(ours: str, articles: str) -> None:
+    folder = ROOT / "configs"
+    of_1989 = yaml.safe_load((folder / "1989" / f"{ours}.yaml").read_text())
+    expected = yaml.safe_load((folder / "article" / f"{articles}.yaml").read_text())
+    expected["data"]["source"] = "usps"
+    expected["trainer"]["logger"]["init_args"]["name"] = ours
+    assert of_1989 == expected
+
+
+def test_all_configs_of_1989_are_there_and_hold_the_paper_s_passes_and_digits() -> None:
+    configs = {path.stem: yaml.safe_load(path.read_text()) for path in CONFIGS if path.parent.name == "1989"}
+    assert configs.keys() == {*BY_CONFIG, "5_modern"}
+    for config in configs.values():
+        assert config["data"]["source"] == "usps" and config["data"]["batch_size"] == 1
+    for name, printed in BY_CONFIG.items():
+        assert configs[name]["trainer"]["max_epochs"] == PASSES
+        text = " ".join(line.lstrip("# ") for line in header(ROOT / "configs" / "1989" / f"{name}.yaml"))
+        assert f"train error {printed.train_error} %" in text
+        assert f"test error {printed.test_error:.{2 if printed.test_misses else 1}f} %" in text
 
 
 @every_config

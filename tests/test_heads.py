@@ -63,3 +63,24 @@ def test_heads_keep_float32() -> None:
 def test_mse_is_what_torch_computes_from_one_hot_targets() -> None:
     targets = F.one_hot(LABELS, 10) * 2.0 - 1
     torch.testing.assert_close(TanhMSE().loss(OUTPUTS, LABELS), (torch.tanh(OUTPUTS) - targets).square().mean())
+
+
+def test_scaled_tanh_and_another_target() -> None:
+    head = TanhMSE("scaled_tanh", 0.8)
+    targets = 0.8 * (F.one_hot(LABELS, 10) * 2.0 - 1)
+    activations = 1.7159 * torch.tanh(OUTPUTS * 2 / 3)
+    torch.testing.assert_close(head.activation(OUTPUTS), activations)
+    torch.testing.assert_close(head.loss(OUTPUTS, LABELS), (activations - targets).square().mean())
+    torch.testing.assert_close(head.probabilities(OUTPUTS).sum(1), torch.ones(5, dtype=torch.float64))
+    assert torch.equal(head.probabilities(OUTPUTS).argsort(1), OUTPUTS.argsort(1))
+
+
+@pytest.mark.parametrize("given", [("tanh", 1.1), ("tanh", 0.0), ("tanh", -1.0), ("scaled_tanh", 1.8)])
+def test_refuses_a_target_that_cannot_be_reached(given: tuple) -> None:
+    with pytest.raises(ValueError, match=r"target is .*; allowed: a number above 0, at most 1"):
+        TanhMSE(*given)
+
+
+def test_refuses_other_activations() -> None:
+    with pytest.raises(ValueError, match="activation is 'relu'; allowed: tanh, scaled_tanh"):
+        TanhMSE("relu")  # type: ignore[arg-type]

@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from lecun_repro.network import ACTIVATIONS, CONVOLVE_FROM, ConvNet1989, Gather, Network, patch_index
+from lecun_repro.fully_connected import FullyConnected1989
+from lecun_repro.network import (
+    ACTIVATIONS,
+    ARTICLE_TABLE,
+    CONVOLVE_FROM,
+    ConvNet1989,
+    Gather,
+    Network,
+    connection_table,
+    patch_index,
+    scaled_tanh,
+)
 
 FEW = 3  # digits: computed from patches
 MANY = CONVOLVE_FROM  # digits: computed by convolution
@@ -119,6 +130,25 @@ def test_biases_start_at_zero_but_for_the_outputs() -> None:
     assert not any(bias.any() for bias in (net.H1b, net.H2b, net.H3b))
     assert (net.outb == -1).all()
     assert (ConvNet1989(output_bias=0.0).outb == 0).all()
+
+
+def test_the_papers_range_has_no_root() -> None:
+    article, paper = ConvNet1989(seed=3), ConvNet1989(seed=3, init="paper")
+    for name, fan_in in (("H1w", 25), ("H2w", 200), ("H3w", 192), ("outw", 30)):
+        expected = article.get_parameter(name) / fan_in**0.5
+        torch.testing.assert_close(paper.get_parameter(name), expected)
+        assert paper.get_parameter(name).abs().max() <= 2.4 / fan_in
+    with pytest.raises(ValueError, match="init is 'xavier'; allowed: article, paper"):
+        ConvNet1989(init="xavier")  # type: ignore[arg-type]
+
+
+def test_the_scaled_tanh_is_one_at_one_and_most_curved_there() -> None:
+    x = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
+    assert scaled_tanh(x).item() == pytest.approx(1, abs=1e-5)
+    derivatives = [scaled_tanh(x)]
+    for _ in range(3):
+        derivatives += torch.autograd.grad(derivatives[-1], x, create_graph=True)
+    assert derivatives[3].item() == pytest.approx(0, abs=0.02)  # the second derivative is at its extreme
 
 
 # Values
@@ -354,3 +384,48 @@ def test_a_network_of_ones_own_only_has_to_say_its_outputs() -> None:
     for method in (Network().sizes, lambda: Network()(images)):
         with pytest.raises(NotImplementedError):
             method()
+
+
+# Tables by name
+
+
+def test_named_tables() -> None:
+    assert connection_table("article") == ARTICLE_TABLE
+    assert connection_table("cyclic")[10] == [10, 11, 0, 1, 2, 3, 4, 5]
+    assert connection_table("random:7") == connection_table("random:7") != connection_table("random:8")
+    for name in ("article", "cyclic", "random:7"):
+        net = ConvNet1989(table=name)
+        assert sum(p.numel() for p in net.parameters()) == 9_760 and not net.note
+        assert all(len(set(row)) == 8 for row in net.table)
+    for name in ("article", "cyclic"):  # balanced: every map of H1 is read 8 times
+        assert sorted(m for row in connection_table(name) for m in row) == sorted(8 * list(range(12)))
+
+
+def test_a_full_table_breaks_the_count_and_says_so() -> None:
+    net = ConvNet1989(table="full")
+    assert sum(p.numel() for p in net.parameters()) == sum(size.parameters for size in net.sizes()) == 10_960
+    assert net.note == "each map of H2 reads 12 of H1's 12: 10,960 parameters, the paper has 9,760"
+
+
+@pytest.mark.parametrize("name", ["", "circular", "random", "random:", "random:x", "random:-1", "random:4294967296"])
+def test_refuses_tables_of_other_names(name: str) -> None:
+    with pytest.raises(ValueError, match=r"table is '.*'; allowed: article, cyclic, full, random:SEED"):
+        ConvNet1989(table=name)
+
+
+# The fully connected network
+
+
+def test_the_fully_connected_net_has_the_papers_count() -> None:
+    net = FullyConnected1989()
+    assert [size[1:] for size in net.sizes()] == [("40", 10_280, 10_240, 40), ("10", 410, 400, 10)]
+    assert sum(p.numel() for p in net.parameters()) == 10_690
+
+
+def test_the_fully_connected_net_is_two_products() -> None:
+    net, images = FullyConnected1989("scaled_tanh", output_bias=-1.0, seed=1).double(), digits(3)
+    hidden = 1.7159 * torch.tanh(2 / 3 * (images.view(3, 256) @ net.hiddenw + net.hiddenb))
+    torch.testing.assert_close(net(images), hidden @ net.outw - 1)
+    assert net.hiddenw.abs().max() <= 2.4 / 16
+    with pytest.raises(ValueError, match="activation is 'rleu'"):
+        FullyConnected1989("rleu")  # type: ignore[arg-type]
