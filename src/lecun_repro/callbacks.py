@@ -18,6 +18,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.loggers import TensorBoardLogger
 from tqdm import tqdm
 
 from lecun_repro.data import DigitsDataModule
@@ -107,6 +108,13 @@ class RecordRun(SaveConfigCallback):
         if directory is None or trainer.interrupted:
             return
         write_atomically(directory / "results.json", json.dumps(self.record(trainer, pl_module), indent=1) + "\n")
+        second = pl_module.splits()[1]
+        curve = self.results[second].rejection if second in self.results else None
+        if curve is not None and isinstance(trainer.logger, TensorBoardLogger):
+            from lecun_repro.figures import rejection_figure  # matplotlib, which takes a while
+
+            figure = rejection_figure({second: [curve]})
+            trainer.logger.experiment.add_figure(f"rejection/{second}", figure, trainer.current_epoch)
 
     def record(self, trainer: Trainer, module: DigitClassifier) -> dict[str, Any]:
         """The contents of `results.json`."""
@@ -158,7 +166,7 @@ class LastPass(Checkpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: DigitClassifier) -> None:  # type: ignore[override]
         directory = log_dir(trainer)
-        cut_short = pl_module.updates_this_pass < trainer.datamodule.updates_per_pass  # by max_steps
+        cut_short = pl_module.updates_this_pass < trainer.datamodule.updates_per_pass  # type: ignore[attr-defined]  # by max_steps
         if directory is None or trainer.fast_dev_run or cut_short:  # type: ignore[attr-defined]
             return
         folder = directory / "checkpoints"

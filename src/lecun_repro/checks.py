@@ -43,6 +43,8 @@ BOUNDS = {
     **dict.fromkeys(
         ("lr", "momentum", "weight_decay", "eps", "lr_decay", "lambd", "eta_min"), "a finite number from 0"
     ),
+    **dict.fromkeys(("mu",), "a finite number above 0"),
+    **dict.fromkeys(("sample",), "an integer from 1"),
     "betas": "[a number from 0 to below 1, a number from 0 to below 1]",
     "nesterov": "false, or true with a momentum above 0 and no dampening",
     **dict.fromkeys(("start_factor",), "a number above 0 and at most 1"),
@@ -75,7 +77,7 @@ def check(subcommand: str, config: Namespace) -> None:
         if config.model.compile is True and formula(optimizer) is None:
             raise fault(
                 "model.compile", f"true with {type(optimizer).__name__}",
-                "auto or false; true only with SGD, Adam and AdamW of torch.optim",
+                "auto or false; true only with SGD, Adam and AdamW of torch.optim, and StochasticDiagonalLM",
             )  # fmt: skip
     if config.get("ckpt_path") is not None:
         load_checkpoint(config.ckpt_path)

@@ -7,6 +7,8 @@ from torch import Tensor
 from torchmetrics import CatMetric, MeanMetric, Metric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
+from lecun_repro.rejection import Rejection, margins, rejection
+
 
 class SplitResult(NamedTuple):
     """One evaluation of one split."""
@@ -17,6 +19,8 @@ class SplitResult(NamedTuple):
     misses: int
     missed: list[int]  # which digits, counted from 0 in the order of the split
     predicted: list[int]  # what each of them is taken for
+    rejected_at_1_percent: float | None = None  # percent of the digits rejected for 1 % error on the rest
+    rejection: list[float] | None = None  # percent of error on the rest where 0, 1, 2 ... 40 % are rejected
 
     def line(self, split: str) -> str:
         """The article's own format."""
@@ -35,14 +39,25 @@ class Evaluation(torch.nn.Module):
         self.confusion: Metric = MulticlassConfusionMatrix(num_classes=10, validate_args=False)
         self.predicted: Metric = CatMetric()
         self.labels: Metric = CatMetric()
+        self.margins: Metric = CatMetric()
+        self.rejection: Rejection | None = None  # of the last result
 
-    def update(self, loss: Tensor, outputs: Tensor, labels: Tensor) -> None:
-        """`loss`: the chunk's mean; `outputs` (n, 10), the largest of which is the prediction; `labels` (n,)."""
+    def update(self, loss: Tensor, outputs: Tensor, labels: Tensor, activations: Tensor | None = None) -> None:
+        """One chunk.
+
+        Args:
+            loss: Its mean.
+            outputs: (n, 10), the largest of which is the prediction.
+            labels: (n,).
+            activations: Outputs of the head (n, 10), for the rejection, by default `outputs`. Those that saturate are
+                equal where `outputs` still differ.
+        """
         predicted = outputs.argmax(1)
         self.loss.update(loss, weight=len(labels))
         self.confusion.update(predicted, labels)
         self.predicted.update(predicted.float())
         self.labels.update(labels.float())
+        self.margins.update(margins(outputs if activations is None else activations))
 
     def result(self) -> SplitResult:
         """What the chunks add up to; starts anew afterwards."""
@@ -50,9 +65,20 @@ class Evaluation(torch.nn.Module):
         n = int(confusion.sum())
         misses = n - int(confusion.trace())
         predicted = torch.atleast_1d(self.predicted.compute())
-        missed = (predicted != torch.atleast_1d(self.labels.compute())).nonzero().flatten()
+        wrong = predicted != torch.atleast_1d(self.labels.compute())
+        missed = wrong.nonzero().flatten()
         taken_for = predicted[missed].int().tolist()
-        result = SplitResult(n, float(self.loss.compute()), 100 * misses / n, misses, missed.tolist(), taken_for)
-        for metric in (self.loss, self.confusion, self.predicted, self.labels):
+        self.rejection = rejection(torch.atleast_1d(self.margins.compute()), wrong)
+        result = SplitResult(
+            n,
+            float(self.loss.compute()),
+            100 * misses / n,
+            misses,
+            missed.tolist(),
+            taken_for,
+            self.rejection.share_at(1),
+            self.rejection.errors(),
+        )
+        for metric in (self.loss, self.confusion, self.predicted, self.labels, self.margins):
             metric.reset()
         return result

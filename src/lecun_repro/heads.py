@@ -66,10 +66,9 @@ class TanhMSE(Head):
         return F.mse_loss(activations, targets)
 
     def probabilities(self, outputs: Tensor) -> Tensor:
-        """Outputs moved from the activation's range to [0, 1] and normalised: a ranking, not a calibrated probability (our guess)."""
-        shares = ((self.activation(outputs) / self.limit + 1) / 2).clamp_min(
-            torch.finfo(outputs.dtype).tiny
-        )  # ten zeros are equal
+        """Outputs moved to [0, 1] and normalised: a ranking, not a calibrated probability (our guess)."""
+        shares = (self.activation(outputs) / self.limit + 1) / 2
+        shares = shares.clamp_min(torch.finfo(outputs.dtype).tiny)  # ten zeros are equal
         return shares / shares.sum(1, keepdim=True)
 
 

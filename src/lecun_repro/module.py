@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from lecun_repro.curvature import curvatures
 from lecun_repro.data import Block, DigitsDataModule
 from lecun_repro.evaluation import Evaluation
 from lecun_repro.heads import Head
 from lecun_repro.network import Network
+from lecun_repro.newton import StochasticDiagonalLM
 from lecun_repro.packages import CompileError, compiler
 from lecun_repro.randomness import pass_generator
 from lecun_repro.updates import CompiledUpdates, Presentations, eager_updates, formula
@@ -112,7 +114,8 @@ class DigitClassifier(LightningModule):
                 if self.compile_wanted is True:
                     raise ValueError(
                         f"model.compile is true, but {type(optimizer).__name__} has no compiled update; "
-                        "allowed: SGD, Adam and AdamW of torch.optim with one group of parameters, or false"
+                        "allowed: SGD, Adam and AdamW of torch.optim and StochasticDiagonalLM, with one group of "
+                        "parameters, or false"
                     )
                 self.compiled = False
             else:
@@ -152,6 +155,16 @@ class DigitClassifier(LightningModule):
             n = self._data().n_train
             self._keep = torch.rand((n, self.network.dropout_units), generator=generator) >= self.network.dropout
             self._presented = 0
+        if isinstance(optimizer := self._optimizer(), StochasticDiagonalLM):
+            self._refresh_curvature(optimizer)
+
+    def _refresh_curvature(self, optimizer: StochasticDiagonalLM) -> None:
+        """Curvatures on training digits drawn anew for each pass, unshifted and without dropout (our guess)."""
+        train = self._data().train
+        drawn = torch.randperm(len(train.labels), generator=pass_generator(self.seed, self.current_epoch, "curvature"))
+        drawn = drawn[: optimizer.param_groups[0]["sample"]]
+        images, labels = train.images[drawn].to(next(self.network.parameters())), train.labels[drawn].to(self.device)
+        optimizer.set_curvature(curvatures(self.network, self.head, images, labels))
 
     def training_step(self, block: Block, batch_idx: int) -> None:
         """All updates of a block, in order."""
@@ -212,7 +225,8 @@ class DigitClassifier(LightningModule):
     def validation_step(self, chunk: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
         images, labels = chunk
         outputs = self.network(images)
-        self.evaluations[dataloader_idx].update(self.head.loss(outputs, labels), outputs, labels)  # type: ignore[operator]
+        loss, activations = self.head.loss(outputs, labels), self.head.activation(outputs)
+        self.evaluations[dataloader_idx].update(loss, outputs, labels, activations)  # type: ignore[operator]
 
     def on_validation_epoch_end(self) -> None:
         self.results = {

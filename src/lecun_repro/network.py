@@ -209,7 +209,9 @@ class ConvNet1989(Network):
         self.outw = weights(30, 10, fan_in=30)
         self.outb = nn.Parameter(torch.full((10,), float(output_bias)))
         if (count := sum(p.numel() for p in self.parameters())) != PAPER_PARAMETERS:
-            self.note = f"each map of H2 reads {reads} of H1's 12: {count:,} parameters, where the paper has {PAPER_PARAMETERS:,}"
+            self.note = (
+                f"each map of H2 reads {reads} of H1's 12: {count:,} parameters, the paper has {PAPER_PARAMETERS:,}"
+            )
 
         self.H1_patches: Tensor
         self.register_buffer("H1_patches", patch_index(16), persistent=False)
@@ -223,8 +225,8 @@ class ConvNet1989(Network):
         """
         if images.shape[1] >= CONVOLVE_FROM:
             return images
-        pixels = F.pad(images.flatten(2), (0, 1), value=BACKGROUND)
-        return pixels.index_select(2, self.H1_patches).unflatten(2, (64, 25))
+        pixels = F.pad(images.reshape(-1, 256), (0, 1), value=BACKGROUND)  # a matrix: four times as fast to index
+        return pixels.index_select(1, self.H1_patches).view(*images.shape[:2], 64, 25)
 
     def outputs(self, prepared: Tensor, keep: Tensor | None = None) -> Tensor:
         """Patches (n, 64, 25) or digits (n, 1, 16, 16) -> outputs before the head's squashing, (n, 10).

@@ -26,7 +26,7 @@ class StochasticDiagonalLM(Optimizer):
     (see `lecun_repro.curvature`). Until then each is 1.
 
     lr and mu are in the loss's own unit. TanhMSE is a mean over the ten outputs, with a second derivative of 0.2 at an
-    output; half a sum of squares, which LeCun's papers use, has 1: their mu of 0.02 is 0.004 there.
+    output; half a sum of squares, as in LeCun's papers, has 1: their mu of 0.02 is 0.004 here.
 
     Args:
         params: The parameters, or groups of them.

@@ -41,6 +41,8 @@ def report(results: str = "results/article.json") -> None:
     Args:
         results: A JSON list of `results.json` objects, as `reproduce` collects them.
     """
+    from lecun_repro import report_1989  # which builds on this module
+
     path = Path(results)
     if not path.is_file():
         raise fault("results", f"{path}, which is not there", "a JSON list of results, as reproduce collects them")
@@ -49,7 +51,9 @@ def report(results: str = "results/article.json") -> None:
     rows = load(path)
     draws = load(path.with_name(f"{path.stem}_draws.json"))
     figures: dict[str, Figure | None] = {}
-    if rows:
+    if rows and path.stem == "1989":
+        figures = report_1989.figures(rows, path.stem)
+    elif rows:
         figures[f"{path.stem}_steps.png"] = waterfall_figure(rows)
         figures[f"{path.stem}_curves.png"] = curves_figure(rows)
         if "5_dropout_relu" in rows:
@@ -60,7 +64,11 @@ def report(results: str = "results/article.json") -> None:
             figure.savefig(path.with_name(name), dpi=100, metadata={"Software": None})
         if figure is not None or path.with_name(name).exists():
             names.append(name)
-    write_atomically(path.with_suffix(".md"), document(path.stem, rows, draws, names))
+    if path.stem == "1989":
+        text = report_1989.document(path.stem, rows, report_1989.load_search(path.with_name("1989_search.json")), names)
+    else:
+        text = document(path.stem, rows, draws, names)
+    write_atomically(path.with_suffix(".md"), text)
     print(path.with_suffix(".md"))
 
 

@@ -66,7 +66,8 @@ def reproduce(
         configs: A folder of YAML files, or files.
         seeds: How many seeds, from 1337 on, or a list of seeds: `--seeds 5`, `--seeds [1337,7]`.
         jobs: Runs at a time; one per core is fastest.
-        out: Folder of the results. Default: `results` for MNIST, `lightning_logs/results_<source>` for others.
+        out: Folder of the results. Default: `results` for MNIST and for configurations on `usps` as they are,
+            `lightning_logs/results_<source>` for others.
         source: Take the digits from another source in every run: `mnist`, `digits` or `usps`.
         vary_draw: Draw other digits with every seed: the draw's seed is then the run's.
         backend: `local`, or `ray` for the Ray cluster that this machine belongs to.
@@ -79,7 +80,9 @@ def reproduce(
     sources = {config["data"]["source"] for config in resolved.values()}
     runs = [run for file in files for run in plan(file, resolved[row_of(file)], seed_list, vary_draw, extra)]
     if out is None:
-        out = "results" if sources == {"mnist"} else f"lightning_logs/results_{'_'.join(sorted(sources))}"
+        as_they_are = sources == {"usps"} and not any(flag.split("=")[0] == "--data.source" for flag in extra)
+        own = as_they_are or sources == {"mnist"}
+        out = "results" if own else f"lightning_logs/results_{'_'.join(sorted(sources))}"
 
     outcomes = perform(runs, jobs, backend)
     path = Path(out) / f"{files[0].parent.name}{'_draws' if vary_draw else ''}.json"

@@ -57,7 +57,7 @@ def mcnemar(missed_before: Collection[int], missed_after: Collection[int]) -> fl
     return float(stats.binomtest(only_before, only_before + only_after).pvalue)
 
 
-def reproduced(misses: Sequence[int], published: int) -> str:
+def reproduced(misses: Sequence[float], published: float) -> str:
     """The verdict on a row: is the published count one that another seed of ours could give?"""
     interval = prediction_interval(misses)
     if math.isnan(interval.low):

@@ -21,6 +21,7 @@ from torch.optim.sgd import sgd
 from lecun_repro.graph import materialise
 from lecun_repro.heads import Head
 from lecun_repro.network import Network
+from lecun_repro.newton import StochasticDiagonalLM, newton_update
 from lecun_repro.packages import CompileError, load_or_build
 
 # What a pass presents, one entry per update: prepared digits (updates, batch, ...), labels (updates, batch) and, with
@@ -48,7 +49,8 @@ def update_loss(network: Network, head: Head, prepared: Tensor, labels: Tensor, 
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# torch's update formulas on one flat vector. `state` holds the vectors named beside the formula; `step` counts updates.
+# Update formulas, torch's and ours, on one flat vector. `state` holds the vectors named beside the formula; `step`
+# counts updates.
 # `differentiable=True` selects the formula that reads its step count from a tensor instead of from Python.
 
 
@@ -85,11 +87,15 @@ def _adam(param: Tensor, grad: Tensor, state: list[Tensor], step: Tensor, lr: Te
     )
 
 
+def _newton(param: Tensor, grad: Tensor, state: list[Tensor], step: Tensor, lr: Tensor, group: dict[str, Any]) -> None:
+    newton_update(param, grad, state[0], lr, group["mu"])
+
+
 Formula = tuple[Callable[..., None], list[str]]
 
 
 def formula(optimizer: Optimizer) -> Formula | None:
-    """torch's functional update of this optimizer and the names of its state vectors; None where there is none here.
+    """The functional update of this optimizer and the names of its state vectors; None where there is none here.
 
     Exact classes only: a subclass may change the update.
     """
@@ -102,6 +108,8 @@ def formula(optimizer: Optimizer) -> Formula | None:
         return _sgd, ["momentum_buffer"] if group["momentum"] else []
     if type(optimizer) in (Adam, AdamW):
         return _adam, ["exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if group["amsgrad"] else [])]
+    if type(optimizer) is StochasticDiagonalLM:
+        return _newton, ["curvature"]
     return None
 
 
@@ -130,8 +138,8 @@ def unflatten(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
 class CompiledUpdates:
     """The updates of one network, head and optimizer as a compiled scan.
 
-    The first update of a run goes through `optimizer.step()`, so that torch itself lays out its state; all others
-    read the parameters and that state, run compiled, and write both back.
+    The first update of a run goes through `optimizer.step()`, so that torch itself lays out its state, unless it is
+    there from the start; all others read the parameters and that state, run compiled, and write both back.
 
     Raises (when first called):
         CompileError: no C++ compiler, an unwritable cache, or a graph that cannot be compiled.
