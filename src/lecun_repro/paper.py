@@ -24,5 +24,6 @@ BY_CONFIG = {
     "2_newton": CONVOLUTIONAL,
     "3_paper": CONVOLUTIONAL,
     "4_fully_connected": FULLY_CONNECTED,
+    "6_sgd_control": CONVOLUTIONAL,
 }
 PASSES = 23
