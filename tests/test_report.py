@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lecun_repro.report import load, report, rows_table
+from lecun_repro.report import load, report, rows_table, spread
 from lecun_repro.strict import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -91,3 +91,20 @@ class TestCommitted:
 
     def test_readme_shows_the_table(self) -> None:
         assert rows_table(load(ROOT / "results" / "article.json")) in (ROOT / "README.md").read_text()
+
+    def test_readme_s_1989_numbers_are_those_of_the_results(self) -> None:
+        rows = load(ROOT / "results" / "1989.json")
+        block = (ROOT / "README.md").read_text().split("<!-- 1989 -->")[1].split("<!-- /1989 -->")[0]
+        shown = [row for row in rows if f"`{row}`" in block]
+        assert len(shown) == 4
+        for row in shown:
+            line = next(line for line in block.splitlines() if f"`{row}`" in line)
+            rejected = spread([r["test"]["rejected_at_1_percent"] for r in rows[row]], 1)
+            train, test = ([r[split]["misses"] for r in rows[row]] for split in ("train", "test"))
+            assert line.endswith(f"| {len(rows[row])} | {spread(train, 1)} | {spread(test, 1)} | {rejected} % |")
+
+    def test_report_gives_the_committed_1989_tables(self, tmp_path: Path) -> None:
+        for name in ("1989.json", "1989_search.json"):
+            (tmp_path / name).write_bytes((ROOT / "results" / name).read_bytes())
+        report(str(tmp_path / "1989.json"))
+        assert (tmp_path / "1989.md").read_bytes() == (ROOT / "results" / "1989.md").read_bytes()
