@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from lightning import Trainer
 
-from lecun_repro.callbacks import config_hash
+from lecun_repro import CrossEntropy, DigitClassifier, DigitsDataModule
+from lecun_repro.callbacks import config_hash, size_table
 from lecun_repro.cli import main
-from lecun_repro.network import ConvNet1989
+from lecun_repro.network import ConvNet1989, Network
 from lecun_repro.packages import compiler
 
 CONFIG = Path(__file__).parents[1] / "configs/article/5_dropout_relu.yaml"  # AdamW, shifts and dropout
@@ -266,3 +268,19 @@ def test_predict_makes_no_folder() -> None:
     before = files(Path())
     main(["predict", "--ckpt_path", str(folder / "checkpoints/last.ckpt")])
     assert files(Path()) == before
+
+
+def test_a_network_of_one_s_own_need_not_count_its_sizes() -> None:
+    class Linear(Network):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(256, 10)
+
+        def outputs(self, prepared: torch.Tensor, keep: torch.Tensor | None = None) -> torch.Tensor:
+            return self.layer(prepared.flatten(1))
+
+    module = DigitClassifier(Linear(), CrossEntropy())
+    assert size_table(module) == "Linear: 2,570 parameters"
+    trainer = Trainer(max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, log_every_n_steps=1)
+    trainer.fit(module, DigitsDataModule("digits", train_size=30, test_size=20))
+    assert trainer.global_step == 30

@@ -250,8 +250,10 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def size_table(module: DigitClassifier) -> str:
-    """The network's parameters, multiply-accumulates and activations, layer by layer."""
+    """The network's parameters, multiply-accumulates and activations, layer by layer; else its parameters alone."""
     sizes = module.network.sizes()
+    if not sizes:
+        return f"{type(module.network).__name__}: {sum(p.numel() for p in module.network.parameters()):,} parameters"
     rows: list[tuple[str, ...]] = [("layer", "shape", "parameters", "multiply-accumulates", "activations")]
     rows += [(s.layer, s.shape, f"{s.parameters:,}", f"{s.macs:,}", f"{s.activations:,}") for s in sizes]
     totals = (sum(column) for column in zip(*(s[2:] for s in sizes), strict=True))

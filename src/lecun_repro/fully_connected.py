@@ -8,7 +8,7 @@ import torch
 from jsonargparse.typing import NonNegativeInt
 from torch import Tensor, nn
 
-from lecun_repro.network import ACTIVATIONS, Activation, Init, LayerSize, Network, initial_weights
+from lecun_repro.network import Activation, Init, LayerSize, Network, hidden_activation, initial_weights
 
 
 class FullyConnected1989(Network):
@@ -32,9 +32,7 @@ class FullyConnected1989(Network):
         init: Init = "article",
     ) -> None:
         super().__init__()
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"activation is {activation!r}; allowed: {', '.join(ACTIVATIONS)}")
-        self.activation = ACTIVATIONS[activation]
+        self.activation = hidden_activation(activation)
         generator = None if seed is None else torch.Generator().manual_seed(seed)
         self.hiddenw = initial_weights((256, 40), 256, init, generator)
         self.hiddenb = nn.Parameter(torch.zeros(40))

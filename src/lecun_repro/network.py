@@ -5,6 +5,7 @@ Karpathy 2022, "Deep Neural Nets: 33 years ago and 33 years from now" (the artic
 paper leaves out: which 8 of H1's 12 maps each map of H2 reads, and the square root in the initialisation.
 """
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import torch
@@ -48,6 +49,13 @@ PAPER_PARAMETERS = 9_760
 ARTICLE_TABLE = [[0, 1, 2, 3, 4, 5, 6, 7]] * 4 + [[4, 5, 6, 7, 8, 9, 10, 11]] * 4 + [[0, 1, 2, 3, 8, 9, 10, 11]] * 4
 
 
+def hidden_activation(name: str) -> Callable[[Tensor], Tensor]:
+    """The function behind a hidden activation's name; ValueError for an unknown one."""
+    if name not in ACTIVATIONS:
+        raise ValueError(f"activation is {name!r}; allowed: {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[name]
+
+
 class LayerSize(NamedTuple):
     """What one layer costs per digit."""
 
@@ -86,8 +94,8 @@ class Network(nn.Module):
         return self.outputs(self.prepare(images[None])[0])
 
     def sizes(self) -> list[LayerSize]:
-        """Parameters, multiply-accumulates and activations, layer by layer."""
-        raise NotImplementedError
+        """Parameters, multiply-accumulates and activations, layer by layer; none where a network does not count them."""
+        return []
 
 
 def initial_weights(
@@ -185,12 +193,11 @@ class ConvNet1989(Network):
         init: Init = "article",
     ) -> None:
         super().__init__()
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"activation is {activation!r}; allowed: {', '.join(ACTIVATIONS)}")
+        self.activation = hidden_activation(activation)
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout is {dropout}; allowed: 0 <= dropout < 1")
         table = connection_table("article" if table is None else table)
-        self.activation, self.dropout, self.dropout_units = ACTIVATIONS[activation], float(dropout), 12 * 16
+        self.dropout, self.dropout_units = float(dropout), 12 * 16
         self.table = [list(row) for row in table]
         reads = len(table[0])
 
