@@ -94,7 +94,7 @@ class Network(nn.Module):
         return self.outputs(self.prepare(images[None])[0])
 
     def sizes(self) -> list[LayerSize]:
-        """Parameters, multiply-accumulates and activations, layer by layer; none where a network does not count them."""
+        """Parameters, multiply-accumulates and activations, layer by layer; none where a network does not count."""
         return []
 
 
