@@ -24,6 +24,7 @@ from lecun_repro.callbacks import FitProgress, LastPass, RecordRun, log_dir, wri
 from lecun_repro.checks import check, load_checkpoint, mapped_errors
 from lecun_repro.data import DataError, DigitsDataModule
 from lecun_repro.heads import Head
+from lecun_repro.help import HelpfulParser, teach_subcommands
 from lecun_repro.module import DigitClassifier
 from lecun_repro.network import Network
 from lecun_repro.packages import CompileError
@@ -141,20 +142,14 @@ class DigitsCLI(LightningCLI):
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
-        helps = {
-            "ckpt_path": "A checkpoint that `fit` wrote, a local file"
-            + (" to go on from." if subcommand == "fit" else "; data and model come from it, and flags win over it."),
-            "seed_everything": "Seed of the weights, shifts and dropout, an integer from 0.",
-            "config": "A YAML file of these keys; of several, the later one wins.",
-        }
-        for action in parser._actions:
-            action.help = helps.get(action.dest, action.help)
+        parser.teach(subcommand)  # type: ignore[attr-defined]
         return parser
 
     def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
         super()._add_subcommands(parser, **kwargs)
         for name, line in COMMANDS.items():  # for the list in the help; `main` takes them first
             parser._subcommands_action.add_subcommand(name, DigitsParser(description=line), help=line)  # type: ignore[union-attr]
+        teach_subcommands(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses and checks, so that nothing is built from what could not run."""
@@ -318,7 +313,7 @@ def run(arguments: list[str], started: float, cli: type[DigitsCLI] = DigitsCLI) 
             "version": version("lecun-repro"),
             "description": "LeCun's 1989 network and Karpathy's article about it, row by row.",
         },
-        parser_class=DigitsParser,
+        parser_class=HelpfulParser,
         auto_configure_optimizers=False,
         args=arguments,
     )
