@@ -242,10 +242,10 @@ def log_dir(trainer: Trainer) -> Path | None:
     return Path(trainer.log_dir)
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, content: str | bytes) -> None:
     """Writes a file that is there as a whole or not at all."""
     beside = path.with_name(path.name + ".part")
-    beside.write_text(text)
+    beside.write_bytes(content if isinstance(content, bytes) else content.encode())
     os.replace(beside, path)
 
 

@@ -55,6 +55,7 @@ LINKED = {
 # Commands that are no methods of the trainer, and their line in the help.
 COMMANDS = {
     "reproduce": "Trains configurations over several seeds, and writes the results with their report.",
+    "export": "Writes a checkpoint's network for use elsewhere: ONNX, safetensors, or a page to draw digits on.",
     "report": "Writes the tables and figures of raw results, beside them. Trains nothing.",
 }
 
@@ -232,7 +233,10 @@ def with_checkpoint_config(args: list[str]) -> list[str]:
     saved = load_checkpoint(paths[-1])["lecun_repro"]
     if not isinstance(saved.get("config"), dict):
         raise fault("ckpt_path", f"{paths[-1]}, which names no configuration", "a checkpoint that fit wrote")
-    return [args[0], "--config", json.dumps(saved["config"]), *args[1:]]
+    try:
+        return [args[0], "--config", json.dumps(saved["config"]), *args[1:]]
+    except (TypeError, ValueError, RecursionError):  # tensors, say, which a checkpoint may hold as well
+        raise fault("ckpt_path", f"{paths[-1]}, with no plain configuration", "a checkpoint that fit wrote") from None
 
 
 def known_subcommand(args: list[str]) -> None:

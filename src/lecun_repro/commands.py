@@ -5,8 +5,12 @@ import time
 from importlib import import_module
 from typing import Any
 
-from lecun_repro.cli import COMMANDS, PROGRAM, DigitsCLI, run
-from lecun_repro.strict import DigitsParser, UserError, explain, flags
+from lightning.pytorch import Trainer
+
+from lecun_repro.checks import CHECKPOINT, load_checkpoint
+from lecun_repro.cli import COMMANDS, PROGRAM, DigitsCLI, run, with_checkpoint_config
+from lecun_repro.module import DigitClassifier
+from lecun_repro.strict import DigitsParser, UserError, explain, fault, flags
 
 
 class _ParsedOnly(DigitsCLI):
@@ -30,6 +34,35 @@ def resolve(config: str, fit_flags: list[str]) -> dict[str, Any]:
     """
     cli = run(["fit", "--config", config, *fit_flags], time.perf_counter(), _ParsedOnly)
     return json.loads(cli._parser("fit").dump(cli.config["fit"], format="json", skip_none=False))
+
+
+class _BuiltOnly(DigitsCLI):
+    """Builds data module and model as the subcommand would, loads no digits, and stops there."""
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        return None  # type: ignore[return-value]
+
+    def after_instantiate_classes(self) -> None:
+        pass
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        pass
+
+
+def trained(ckpt_path: str) -> tuple[DigitClassifier, dict[str, Any]]:
+    """The model that `test --ckpt_path` would evaluate, with its weights, and what the checkpoint says of itself.
+
+    Raises:
+        UserError: not a checkpoint, or one whose configuration or weights are not those of a network and a head.
+    """
+    arguments = with_checkpoint_config(["test", f"--ckpt_path={ckpt_path}"])
+    model = run(arguments, time.perf_counter(), _BuiltOnly).model
+    checkpoint = load_checkpoint(ckpt_path)
+    try:
+        model.load_state_dict(checkpoint["state_dict"])
+    except (RuntimeError, TypeError, AttributeError):
+        raise fault("ckpt_path", f"{ckpt_path}, whose weights do not fit its network", CHECKPOINT) from None
+    return model.eval(), checkpoint["lecun_repro"]
 
 
 def run_command(name: str, args: list[str]) -> None:

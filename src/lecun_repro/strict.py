@@ -403,7 +403,9 @@ class _Walk:
     def required(self) -> None:
         for key in iter_required_keys(self.parser):
             if key not in self.given:
-                bases = class_types(getattr(_actions(self.parser).get(key), "_typehint", None))
+                hint = getattr(_actions(self.parser).get(key), "_typehint", None)
+                if not (bases := class_types(hint)):
+                    raise fault(key, "missing", f"{described(hint)}, given with --{key}")
                 names = [path.rsplit(".", 1)[-1] for base in bases for path in get_all_subclass_paths(base)]
                 raise fault(
                     key,
