@@ -95,7 +95,10 @@ def onnx(model: DigitClassifier, saved: dict[str, Any], to: str) -> tuple[bytes,
                 input_names=["images"], output_names=["logits", "label"], verbose=False,
             )  # fmt: skip
     except Exception as error:  # whatever torch stumbles over in a network of one's own
-        given, why = f"{to} of a {type(model.network).__name__}", one_line(str(error))[:160]
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        given, why = f"{to} of a {type(model.network).__name__}", one_line(str(cause))[:160]
         raise fault("to", given, f"a network that torch can translate ({why})") from None
     assert program is not None
     program.model.metadata_props.update(record(saved))
@@ -127,9 +130,9 @@ def random_digits(n: int) -> Tensor:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """No progress on standard output, and no word about torchvision or torch's own deprecations."""
+    """No progress, no word about torchvision or torch's own deprecations, and no graph that could not be translated."""
     disabled = logging.root.manager.disable
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(out):
         warnings.simplefilter("ignore")
         logging.disable(logging.ERROR)
         try:
