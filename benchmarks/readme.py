@@ -1,4 +1,4 @@
-"""What both benchmarks print and put into `benchmarks/README.md`: the machine, a table, a section's contents."""
+"""What all benchmarks print and put into `benchmarks/README.md`: the machine, a table, a section's contents."""
 
 import os
 import platform

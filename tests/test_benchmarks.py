@@ -38,7 +38,27 @@ def test_all_have_times_and_only_the_compiled_one_compile_times(results: list[di
         assert all(isinstance(result[key], float) for key in compiling)
 
 
+def test_inference_of_each_row_with_each_engine(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    command = [sys.executable, str(BENCHMARKS / "inference.py"), "--quick", "--engines", "eager", "onnx"]
+    run = subprocess.run(
+        [*command, "--json", "results.json"], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert run.returncode == 0, run.stderr
+    assert "| onnx " in run.stdout
+    found = json.loads((tmp_path / "results.json").read_text())
+    assert found["weights"] == "initial"
+    measured = {(m["engine"], m["row"]): m for m in found["measurements"]}
+    rows = ("1_baseline", "3_adamw", "4_shift", "5_dropout_relu")
+    assert list(measured) == [(engine, row) for engine in ("eager", "onnx") for row in rows]
+    for (_, row), m in measured.items():
+        for name in ("latency_us", "images_per_second", "latency_over_row1", "batch_time_over_row1"):
+            low, high = m[f"{name}_iqr"]
+            assert 0 < low <= m[name] <= high
+        assert (row != "1_baseline") or m["latency_over_row1"] == m["batch_time_over_row1"] == 1
+
+
 def test_the_readme_has_a_place_for_each_benchmark() -> None:
     text = (BENCHMARKS / "README.md").read_text()
-    for section in ("updates", "fit"):
+    for section in ("updates", "fit", "inference"):
         assert text.index(f"<!-- {section}: begin -->") < text.index(f"<!-- {section}: end -->")

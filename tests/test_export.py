@@ -174,6 +174,15 @@ def test_safetensors_load_back(case: tuple, capfd: pytest.CaptureFixture[str]) -
     assert about["class"] == json.loads(about["config"])["model"]["network"]["class_path"]
 
 
+@pytest.mark.parametrize("to", ["model.onnx", "model.safetensors", "page.html"])
+def test_a_name_that_no_file_can_hold_is_no_fault(to: str, capfd: pytest.CaptureFixture[str]) -> None:
+    if to == "model.onnx":
+        pytest.importorskip("onnxscript")
+    checkpoint(Path("last.ckpt"), row="half a pair: \ud800", results=[{"test": ()}])
+    export(to)
+    assert capfd.readouterr().out.startswith(f"{to}: ")
+
+
 def test_a_real_fit_is_exported(capfd: pytest.CaptureFixture[str]) -> None:
     fit = ["fit", "--config", str(ROOT / "configs/quickstart.yaml"), "--trainer.max_epochs=1", "--model.compile=false"]
     main([*fit, "--data.train_size=20", "--data.source=digits"])

@@ -49,14 +49,22 @@ class _BuiltOnly(DigitsCLI):
         pass
 
 
+def built(args: list[str]) -> DigitClassifier:
+    """The model that a command line of the trainer would train or evaluate, with its initial weights.
+
+    Raises:
+        UserError: a bad key or value.
+    """
+    return run(args, time.perf_counter(), _BuiltOnly).model  # type: ignore[return-value]
+
+
 def trained(ckpt_path: str) -> tuple[DigitClassifier, dict[str, Any]]:
     """The model that `test --ckpt_path` would evaluate, with its weights, and what the checkpoint says of itself.
 
     Raises:
         UserError: not a checkpoint, or one whose configuration or weights are not those of a network and a head.
     """
-    arguments = with_checkpoint_config(["test", f"--ckpt_path={ckpt_path}"])
-    model = run(arguments, time.perf_counter(), _BuiltOnly).model
+    model = built(with_checkpoint_config(["test", f"--ckpt_path={ckpt_path}"]))
     checkpoint = load_checkpoint(ckpt_path)
     try:
         model.load_state_dict(checkpoint["state_dict"])

@@ -53,7 +53,7 @@ def export(ckpt_path: str, to: str) -> None:
 def record(saved: dict[str, Any]) -> dict[str, str]:
     """What an exported file says of its origin, as text: row, configuration and final results."""
     return {
-        "row": str(saved.get("row")),
+        "row": str(saved.get("row")).encode(errors="replace").decode(),  # the formats take UTF-8 alone
         "config": json.dumps(saved["config"]),
         "results": json.dumps(final_results(saved)),
         "lecun_repro": version("lecun-repro"),
@@ -64,7 +64,7 @@ def record(saved: dict[str, Any]) -> dict[str, str]:
 # ONNX
 
 
-class _Outputs(nn.Module):
+class Outputs(nn.Module):
     """Images -> the head's outputs, and the digit: the largest of the network's outputs, as in every evaluation."""
 
     def __init__(self, model: DigitClassifier) -> None:
@@ -85,7 +85,7 @@ def onnx(model: DigitClassifier, saved: dict[str, Any], to: str) -> tuple[bytes,
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
         raise fault("to", f"{to}, which needs {' and '.join(missing)}", 'after `pip install -e ".[onnx]"`')
-    outputs = _Outputs(model).eval()
+    outputs = Outputs(model).eval()
     # So many that the network convolves: what is traced for fewer digits holds for their number alone.
     n = torch.export.Dim("n", min=CONVOLVE_FROM)
     try:
