@@ -19,11 +19,13 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
+from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from lecun_repro.data import DigitsDataModule
 from lecun_repro.evaluation import SplitResult
 from lecun_repro.module import DigitClassifier
+from lecun_repro.tensorboard import hyperparameters, show_configuration, show_hyperparameters
 
 SECTIONS: dict[str, Callable[..., Any]] = {"data": DigitsDataModule, "model": DigitClassifier}
 
@@ -41,6 +43,7 @@ PLACES = {
     "trainer.enable_checkpointing",
     "trainer.log_every_n_steps",
     "trainer.profiler",
+    "pictures",
 }
 
 
@@ -91,6 +94,8 @@ class RecordRun(SaveConfigCallback):
         if stage == "fit" and (directory := log_dir(trainer)) is not None:
             directory.mkdir(parents=True, exist_ok=True)
             self.parser.save(self.config, directory / "config.yaml", skip_none=False, overwrite=True)
+            if (writer := writer_of(trainer)) is not None:
+                show_configuration(writer, (directory / "config.yaml").read_text())
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         pl_module.print(size_table(pl_module))  # type: ignore[arg-type]
@@ -108,13 +113,15 @@ class RecordRun(SaveConfigCallback):
         if directory is None or trainer.interrupted:
             return
         write_atomically(directory / "results.json", json.dumps(self.record(trainer, pl_module), indent=1) + "\n")
+        if (writer := writer_of(trainer)) is None:
+            return
+        show_hyperparameters(writer, hyperparameters(trainer, pl_module))
         second = pl_module.splits()[1]
         curve = self.results[second].rejection if second in self.results else None
-        if curve is not None and isinstance(trainer.logger, TensorBoardLogger):
+        if curve is not None:
             from lecun_repro.figures import rejection_figure  # matplotlib, which takes a while
 
-            figure = rejection_figure({second: [curve]})
-            trainer.logger.experiment.add_figure(f"rejection/{second}", figure, trainer.current_epoch)
+            writer.add_figure(f"rejection/{second}", rejection_figure({second: [curve]}), trainer.current_epoch)
 
     def record(self, trainer: Trainer, module: DigitClassifier) -> dict[str, Any]:
         """The contents of `results.json`."""
@@ -240,6 +247,12 @@ def log_dir(trainer: Trainer) -> Path | None:
     if trainer.logger is None or trainer.fast_dev_run or trainer.log_dir is None:  # type: ignore[attr-defined]
         return None
     return Path(trainer.log_dir)
+
+
+def writer_of(trainer: Trainer) -> SummaryWriter | None:
+    """What writes a run's TensorBoard files, or None for a run without."""
+    logged = log_dir(trainer) is not None and isinstance(trainer.logger, TensorBoardLogger)
+    return trainer.logger.experiment if logged else None  # type: ignore[union-attr]
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -28,6 +28,7 @@ from lecun_repro.help import HelpfulParser, teach_subcommands
 from lecun_repro.module import DigitClassifier
 from lecun_repro.network import Network
 from lecun_repro.packages import CompileError
+from lecun_repro.pictures import Pictures
 from lecun_repro.strict import (
     DigitsParser,
     ParseFailed,
@@ -126,6 +127,7 @@ class DigitsCLI(LightningCLI):
             LRSchedulerTypeTuple, "lr_scheduler", skip={"optimizer"}, required=False, instantiate=False,
             fail_untyped=False, help="The learning rate's schedule, stepped once per pass: class_path and init_args.",
         )  # fmt: skip
+        parser.add_lightning_class_args(Pictures, "pictures")
         for target, source in LINKED.items():
             parser.link_arguments(source, target)
 

@@ -4,6 +4,8 @@ That the paper compares its network with one of 40 hidden units and 10,690 param
 source; 256 * 40 + 40 + 40 * 10 + 10 is that very count.
 """
 
+from collections.abc import Callable
+
 import torch
 from jsonargparse.typing import NonNegativeInt
 from torch import Tensor, nn
@@ -45,9 +47,23 @@ class FullyConnected1989(Network):
 
     def outputs(self, prepared: Tensor, keep: Tensor | None = None) -> Tensor:
         """Pixels (n, 256) -> outputs before the head's squashing, (n, 10). Nothing is dropped in this network."""
-        return self.activation(prepared @ self.hiddenw + self.hiddenb) @ self.outw + self.outb
+        return self._output(self._hidden(prepared))
+
+    def _hidden(self, pixels: Tensor) -> Tensor:
+        return self.activation(pixels @ self.hiddenw + self.hiddenb)
+
+    def _output(self, hidden: Tensor) -> Tensor:
+        return hidden @ self.outw + self.outb
 
     def sizes(self) -> list[LayerSize]:
         """Parameters, multiply-accumulates and activations, layer by layer."""
         layers = [("hidden", "40", self.hiddenw, self.hiddenb), ("output", "10", self.outw, self.outb)]
         return [LayerSize(name, shape, w.numel() + b.numel(), w.numel(), b.numel()) for name, shape, w, b in layers]
+
+    def layers(self) -> dict[str, Callable[[Tensor], Tensor]]:
+        """The hidden units (n, 40) and the output (n, 10)."""
+        return {"hidden": lambda images: self._hidden(images.flatten(1)), "output": self._output}
+
+    def kernels(self) -> dict[str, Tensor]:
+        """What each hidden unit weighs the pixels with, (40, 16, 16)."""
+        return {"hidden": self.hiddenw.t().unflatten(1, (16, 16))}

@@ -97,6 +97,16 @@ class Network(nn.Module):
         """Parameters, multiply-accumulates and activations, layer by layer; none where a network does not count."""
         return []
 
+    def layers(self) -> dict[str, Callable[[Tensor], Tensor]]:
+        """The layers by name, for pictures: digits (n, 1, 16, 16) go into the first, and each one's result,
+        (n, maps, height, width) or (n, units), into the next, down to the outputs, (n, 10). None by default.
+        """
+        return {}
+
+    def kernels(self) -> dict[str, Tensor]:
+        """Weights that can be drawn as pictures, by their layer, (kernels, height, width); none by default."""
+        return {}
+
 
 def initial_weights(
     shape: tuple[int, ...], fan_in: int, init: Init = "article", generator: torch.Generator | None = None
@@ -243,17 +253,26 @@ class ConvNet1989(Network):
         x = self._h2_of_images(prepared) if prepared.dim() == 4 else self._h2_of_patches(prepared)
         if keep is not None:
             x = x * (keep.to(x.dtype) / (1 - self.dropout))
-        x = self.activation(x @ self.H3w + self.H3b)
-        return x @ self.outw + self.outb
+        return self._output(self._h3(x))
 
     def _h2_of_images(self, images: Tensor) -> Tensor:
         """H2's units as the paper draws them, by convolution: (n, 1, 16, 16) -> (n, 192)."""
+        return self._h2(self._h1(images)).flatten(1)
+
+    def _h1(self, images: Tensor) -> Tensor:
         x = F.conv2d(F.pad(images, (2, 2, 2, 2), value=BACKGROUND), self.H1w, stride=2)
-        x = self.activation(x + self.H1b)
-        x = F.conv2d(
-            F.pad(x, (2, 2, 2, 2), value=BACKGROUND), self._dense_h2().permute(0, 2, 1).unflatten(2, (5, 5)), stride=2
-        )
-        return self.activation(x + self.H2b).flatten(1)
+        return self.activation(x + self.H1b)
+
+    def _h2(self, h1: Tensor) -> Tensor:
+        kernels = self._dense_h2().permute(0, 2, 1).unflatten(2, (5, 5))
+        x = F.conv2d(F.pad(h1, (2, 2, 2, 2), value=BACKGROUND), kernels, stride=2)
+        return self.activation(x + self.H2b)
+
+    def _h3(self, h2: Tensor) -> Tensor:
+        return self.activation(h2.flatten(1) @ self.H3w + self.H3b)
+
+    def _output(self, h3: Tensor) -> Tensor:
+        return h3 @ self.outw + self.outb
 
     def _h2_of_patches(self, patches: Tensor) -> Tensor:
         """The same for few digits, where a convolution's overhead is all: (n, 64, 25) -> (n, 192)."""
@@ -286,6 +305,14 @@ class ConvNet1989(Network):
             LayerSize(name, shape, w.numel() + b.numel(), w.numel() * positions, b.numel())
             for name, shape, w, b, positions in layers
         ]
+
+    def layers(self) -> dict[str, Callable[[Tensor], Tensor]]:
+        """H1 (n, 12, 8, 8), H2 (n, 12, 4, 4), H3 (n, 30) and the output (n, 10)."""
+        return {"H1": self._h1, "H2": self._h2, "H3": self._h3, "output": self._output}
+
+    def kernels(self) -> dict[str, Tensor]:
+        """H1's, (12, 5, 5)."""
+        return {"H1": self.H1w.squeeze(1)}
 
 
 def connection_table(given: list[list[int]] | str) -> list[list[int]]:
