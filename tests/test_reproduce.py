@@ -64,8 +64,9 @@ def test_rows_by_seeds_are_run_once(rows: Path, capsys: pytest.CaptureFixture) -
 def test_a_failed_run_takes_no_other_with_it(rows: Path, capsys: pytest.CaptureFixture) -> None:
     # A rate at which nothing can be learnt is no fault; a folder where the log should be is one.
     (rows / "1_baseline.yaml").write_text(
-        (rows / "1_baseline.yaml").read_text().replace("save_dir: lightning_logs", "save_dir: /dev/null/nowhere")
+        (rows / "1_baseline.yaml").read_text().replace("save_dir: lightning_logs", "save_dir: blocked")
     )
+    Path("blocked").touch()
     with pytest.raises(SystemExit) as stop:
         main(["reproduce", "--configs", "configs", "--seeds", "1", *SHORT])
     assert stop.value.code == 1

@@ -2,16 +2,18 @@
 
 import hashlib
 import inspect
+import io
 import json
 import os
 import pkgutil
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import lightning
 import torch
@@ -22,10 +24,13 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from lecun_repro import divergence
 from lecun_repro.data import DigitsDataModule
 from lecun_repro.evaluation import SplitResult
 from lecun_repro.module import DigitClassifier
 from lecun_repro.tensorboard import hyperparameters, show_configuration, show_hyperparameters
+
+RESULTS = "results.json"
 
 SECTIONS: dict[str, Callable[..., Any]] = {"data": DigitsDataModule, "model": DigitClassifier}
 
@@ -93,9 +98,12 @@ class RecordRun(SaveConfigCallback):
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit" and (directory := log_dir(trainer)) is not None:
             directory.mkdir(parents=True, exist_ok=True)
-            self.parser.save(self.config, directory / "config.yaml", skip_none=False, overwrite=True)
+            for name in (RESULTS, divergence.FILE):  # of an earlier run that was given the same folder
+                (directory / name).unlink(missing_ok=True)
+            text = self.parser.dump(self.config, skip_none=False)
+            write_atomically(directory / "config.yaml", text)
             if (writer := writer_of(trainer)) is not None:
-                show_configuration(writer, (directory / "config.yaml").read_text())
+                show_configuration(writer, text)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         pl_module.print(size_table(pl_module))  # type: ignore[arg-type]
@@ -112,7 +120,7 @@ class RecordRun(SaveConfigCallback):
         directory = log_dir(trainer)
         if directory is None or trainer.interrupted:
             return
-        write_atomically(directory / "results.json", json.dumps(self.record(trainer, pl_module), indent=1) + "\n")
+        write_atomically(directory / RESULTS, json.dumps(self.record(trainer, pl_module), indent=1) + "\n")
         if (writer := writer_of(trainer)) is None:
             return
         show_hyperparameters(writer, hyperparameters(trainer, pl_module))
@@ -122,6 +130,14 @@ class RecordRun(SaveConfigCallback):
             from lecun_repro.figures import rejection_figure  # matplotlib, which takes a while
 
             writer.add_figure(f"rejection/{second}", rejection_figure({second: [curve]}), trainer.current_epoch)
+
+    def on_exception(self, trainer: Trainer, pl_module: DigitClassifier, exception: BaseException) -> None:  # type: ignore[override]
+        directory = log_dir(trainer)
+        if directory is not None and isinstance(exception, divergence.Diverged):
+            none = {*self.results, "us_per_update"}  # its results are none, and the last whole pass's would mislead
+            record = {k: v for k, v in self.record(trainer, pl_module).items() if k not in none}
+            record["diverged"] = exception.record()
+            write_atomically(directory / divergence.FILE, json.dumps(record, indent=1) + "\n")
 
     def record(self, trainer: Trainer, module: DigitClassifier) -> dict[str, Any]:
         """The contents of `results.json`."""
@@ -178,10 +194,11 @@ class LastPass(Checkpoint):
             return
         folder = directory / "checkpoints"
         folder.mkdir(parents=True, exist_ok=True)
-        beside = folder / "last.ckpt.part"
         # Not through trainer.save_checkpoint, which stages the file elsewhere and may end in a plain copy.
-        torch.save(trainer._checkpoint_connector.dump_checkpoint(weights_only=False), beside)
-        os.replace(beside, folder / "last.ckpt")
+        checkpoint = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+        torch.save(checkpoint, buffer := io.BytesIO())  # torch's own writing to a file hides why it failed
+        with replacing(folder / "last.ckpt") as file:
+            file.write(buffer.getbuffer())
 
 
 class FitProgress(ProgressBar):
@@ -255,11 +272,29 @@ def writer_of(trainer: Trainer) -> SummaryWriter | None:
     return trainer.logger.experiment if logged else None  # type: ignore[union-attr]
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write into that takes the place of `path` at the end: `path` is there as a whole or not at all.
+
+    Not even a loss of power leaves half of it: the contents reach the disk before the name does.
+    """
+    beside = path.with_name(path.name + ".part")
+    try:
+        with beside.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    finally:
+        beside.unlink(missing_ok=True)
+
+
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Writes a file that is there as a whole or not at all."""
-    beside = path.with_name(path.name + ".part")
-    beside.write_bytes(content if isinstance(content, bytes) else content.encode())
-    os.replace(beside, path)
+    with replacing(path) as file:
+        file.write(content if isinstance(content, bytes) else content.encode())
 
 
 def size_table(module: DigitClassifier) -> str:

@@ -14,6 +14,7 @@ from jsonargparse._util import import_object
 from torch import nn
 from torch.optim import SGD, Optimizer
 
+from lecun_repro.checkpoints import check_archive, check_contents
 from lecun_repro.data import DataError, DigitsDataModule
 from lecun_repro.data.datamodule import SOURCES
 from lecun_repro.data.draws import draw_indices
@@ -267,12 +268,13 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     if not Path(path).is_file():
         raise fault("ckpt_path", f"{path}, {'a folder' if Path(path).is_dir() else 'no such file'}", CHECKPOINT)
     try:
+        check_archive(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         text = one_line(str(error))
-        if isinstance(error, pickle.UnpicklingError) or "TorchScript" in text:
+        if isinstance(error, pickle.UnpicklingError) or text.startswith(("a pickle", "one that names")):
             why = "not a checkpoint of tensors and plain values; all else is refused, as loading it could run code"
         else:
             why = f"not a checkpoint ({type(error).__name__}{f': {text[:80]}' if text else ''})"
@@ -285,4 +287,8 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
             "ckpt_path", f"{path}, of format {saved.get('format')}",
             f"format {CHECKPOINT_FORMAT}; train again, or use the version of lecun-repro that wrote it",
         )  # fmt: skip
+    try:
+        check_contents(checkpoint)
+    except ValueError as error:
+        raise fault("ckpt_path", f"{path}, which makes no sense: {error}", CHECKPOINT) from None
     return checkpoint

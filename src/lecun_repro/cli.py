@@ -1,10 +1,10 @@
 """The command line: a LightningCLI whose errors are one line."""
 
+import errno
 import json
 import logging
 import os
 import re
-import signal
 import sys
 import time
 import traceback
@@ -21,10 +21,14 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.optim import Optimizer
 
 from lecun_repro.callbacks import FitProgress, LastPass, RecordRun, log_dir, write_atomically
+from lecun_repro.checkpoints import check_fits, checkpoint_config
 from lecun_repro.checks import check, load_checkpoint, mapped_errors
 from lecun_repro.data import DataError, DigitsDataModule
+from lecun_repro.divergence import Diverged
+from lecun_repro.folders import check_paths, claimed
 from lecun_repro.heads import Head
 from lecun_repro.help import HelpfulParser, teach_subcommands
+from lecun_repro.interruption import Interrupted, StopAfterBlock, StopSignals, say
 from lecun_repro.module import DigitClassifier
 from lecun_repro.network import Network
 from lecun_repro.packages import CompileError
@@ -61,8 +65,8 @@ COMMANDS = {
 }
 
 
-class Interrupted(Exception):
-    """Ctrl-C; the message says how to go on."""
+# A disk that is full or may not be written to, which no program can put right.
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 
 class DigitsTrainer(Trainer):
@@ -167,6 +171,7 @@ class DigitsCLI(LightningCLI):
                 # A number that has passed a range check, which a class without one could not write down.
                 self.config[key] = int(value) if isinstance(value, int) else float(value)
         check(args[0], self.config[args[0]])
+        check_paths(self.config[args[0]].as_dict(), args[1:])
 
     def _parse_ckpt_path(self) -> None:
         """A checkpoint's configuration has come first, see `with_checkpoint_config`; nothing in it beats a flag."""
@@ -207,22 +212,50 @@ class DigitsCLI(LightningCLI):
             raise fault(f"trainer.{named[0]}", given[named[0]], f"what Lightning takes ({error})") from None
 
     def after_instantiate_classes(self) -> None:
-        self.datamodule.setup()  # what is wrong with the data is told before there is a log folder
+        self.datamodule.setup()  # what is wrong with data or checkpoint is told before there is a log folder
+        if (path := self.config[self.subcommand].ckpt_path) is not None:
+            try:
+                check_fits(load_checkpoint(path), self.model, list(self.model.network.parameters()))
+            except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+                raise self._unfit(path, error) from None
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         return super()._prepare_subcommand_kwargs(subcommand) | {"weights_only": True}
 
     def _run_subcommand(self, subcommand: str) -> None:
-        handler = signal.getsignal(signal.SIGINT)
-        try:
-            super()._run_subcommand(subcommand)
-        except SystemExit:  # Lightning's way out of Ctrl-C
-            if not self.trainer.interrupted:
-                raise
-            signal.signal(signal.SIGINT, handler)  # which Lightning has switched off
-            last = (log_dir(self.trainer) or Path()) / "checkpoints" / "last.ckpt"
-            how = f"; go on with the same command and --ckpt_path {last}" if last.is_file() else ""
-            raise Interrupted(f"interrupted{how}") from None
+        fits = subcommand == "fit"
+        notice = f"{PROGRAM}: stopping after the running block of updates; once more to stop at once"
+        with StopSignals((lambda: say(notice)) if fits else None) as signals:
+            if fits:
+                self.trainer.callbacks.append(StopAfterBlock(signals))  # type: ignore[attr-defined]
+            try:
+                with claimed(self.trainer.logger if fits else None):
+                    super()._run_subcommand(subcommand)
+            except (SystemExit, CompileError) as error:  # Lightning's way out, and that of a compiler hit as well
+                if signals.received is None and not (isinstance(error, SystemExit) and self.trainer.interrupted):
+                    raise
+                raise Interrupted(f"interrupted{self._how_to_go_on() if fits else ''}", signals.exit_code) from None
+            except OSError as error:
+                if error.errno not in DISK or not fits:
+                    raise
+                raise UserError(f"{disk_fault(error)}{self._how_to_go_on()}") from None
+            except Exception as error:
+                within = {frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)}
+                if not within & {"restore_training_state", "_restore_modules_and_callbacks"}:
+                    raise
+                raise self._unfit(self.config[subcommand].ckpt_path, error) from None
+
+    def _unfit(self, path: str, error: Exception) -> UserError:
+        what = f"{path}, which does not fit: {one_line(str(error)) or type(error).__name__}"
+        return fault("ckpt_path", what, "a checkpoint of this network, optimizer and schedule")
+
+    def _how_to_go_on(self) -> str:
+        last = (log_dir(self.trainer) or Path()) / "checkpoints" / "last.ckpt"
+        started_from = self.config[self.subcommand].ckpt_path
+        path = last if last.is_file() else started_from
+        if path is None:
+            return "; nothing is kept, as no pass was whole"
+        return f"; go on with the same command and --ckpt_path {path}"
 
 
 def with_checkpoint_config(args: list[str]) -> list[str]:
@@ -233,12 +266,11 @@ def with_checkpoint_config(args: list[str]) -> list[str]:
     if not paths:
         return args
     saved = load_checkpoint(paths[-1])["lecun_repro"]
-    if not isinstance(saved.get("config"), dict):
-        raise fault("ckpt_path", f"{paths[-1]}, which names no configuration", "a checkpoint that fit wrote")
     try:
-        return [args[0], "--config", json.dumps(saved["config"]), *args[1:]]
-    except (TypeError, ValueError, RecursionError):  # tensors, say, which a checkpoint may hold as well
-        raise fault("ckpt_path", f"{paths[-1]}, with no plain configuration", "a checkpoint that fit wrote") from None
+        config = json.dumps(checkpoint_config(saved, [value for _, value in flags(args[1:]) if value]))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise fault("ckpt_path", f"{paths[-1]}, which {one_line(str(error))}", "a checkpoint that fit wrote") from None
+    return [args[0], "--config", config, *args[1:]]
 
 
 def known_subcommand(args: list[str]) -> None:
@@ -262,11 +294,16 @@ def main(args: list[str] | None = None) -> None:
     """Runs a command line, by default this process's own.
 
     Raises:
-        SystemExit: with 2 for what a user can put right, after one line on standard error; with 130 for Ctrl-C.
+        SystemExit: with 2 for what a user can put right, after one line on standard error; with 130 for Ctrl-C and
+            143 for SIGTERM.
     """
     started = time.perf_counter()
     quiet()
-    arguments = list(sys.argv[1:] if args is None else args)
+    with StopSignals() as signals:
+        _main(list(sys.argv[1:] if args is None else args), started, signals)
+
+
+def _main(arguments: list[str], started: float, signals: StopSignals) -> None:
     try:
         known_subcommand(arguments)
         if arguments[0] in COMMANDS:
@@ -275,7 +312,7 @@ def main(args: list[str] | None = None) -> None:
             run_command(arguments[0], arguments[1:])
         else:
             run(with_checkpoint_config(arguments), started)
-    except (UserError, DataError) as error:
+    except (UserError, DataError, Diverged) as error:
         fail(str(error), 2)
     except MisconfigurationException as error:
         argument = re.search(r"Trainer\((\w+)=", str(error))
@@ -283,12 +320,22 @@ def main(args: list[str] | None = None) -> None:
     except CompileError as error:
         fail(f"model.compile: true; allowed: auto or false, as {one_line(str(error))}", 2)
     except Interrupted as error:
-        fail(str(error), 130, kind="")
+        fail(str(error), error.exit_code, kind="")
     except KeyboardInterrupt:
-        fail("interrupted", 130, kind="")
+        fail("interrupted", signals.exit_code, kind="")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        fail(disk_fault(error), 2)
+
+
+def disk_fault(error: OSError) -> str:
+    """What the disk refused."""
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror}; what was written before is whole"
 
 
 def fail(message: str, code: int, kind: str = "error: ") -> None:

@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lecun_repro.curvature import curvatures
 from lecun_repro.data import Block, DigitsDataModule
+from lecun_repro.divergence import check_loss, check_losses
 from lecun_repro.evaluation import Evaluation
 from lecun_repro.heads import Head
 from lecun_repro.network import Network
@@ -147,6 +148,9 @@ class DigitClassifier(LightningModule):
     def _optimizer(self) -> Optimizer:
         return self.optimizers(use_pl_optimizer=False)  # type: ignore[return-value]
 
+    def _rate(self) -> float:
+        return float(self._optimizer().param_groups[0]["lr"])
+
     def on_train_epoch_start(self) -> None:
         self._pass_loss = []
         if self.network.dropout:
@@ -182,6 +186,7 @@ class DigitClassifier(LightningModule):
         if self.device.type == "cuda":
             torch.cuda.synchronize()
         self.update_seconds += time.perf_counter() - started
+        check_losses(losses, self.updates_done, self.current_epoch + 1, self._rate())
         self.updates_done += len(losses)
 
         self._pass_loss.append(losses)
@@ -245,9 +250,10 @@ class DigitClassifier(LightningModule):
             for name in ("loss", "error", "misses")
         }
         self.log_dict(scalars, logger=False)  # for callbacks that monitor
-        rate = float(self._optimizer().param_groups[0]["lr"])
         for logger in self.loggers:  # the x-axis is the pass, and not Lightning's count of blocks
-            logger.log_metrics(scalars | {"rate": rate}, step=self.current_epoch + 1)
+            logger.log_metrics(scalars | {"rate": self._rate()}, step=self.current_epoch + 1)
+        for split, result in self.results.items():
+            check_loss(split, result.loss, self.current_epoch + 1, self._rate())
 
     def splits(self) -> tuple[str, str]:
         """Names of the two splits that are evaluated."""

@@ -16,9 +16,11 @@ from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor
+from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
 FOLDER_VARIABLE = "LECUN_REPRO_CACHE"
 
@@ -78,7 +80,8 @@ def load(path: Path, carried: int) -> Callable:
     By the loader itself: `aoti_load_package` first probes the machine's vector instructions, for most of a second,
     which the package's key has already answered for.
     """
-    loader = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, -1)
+    with _scratch(path.parent) as temporary, _all_in(temporary):  # it unpacks the code, and needs it no longer after
+        loader = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, -1)
 
     def run(carry: Sequence[Tensor], xs: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
         outputs = loader.boxed_run([*carry, *xs])
@@ -92,7 +95,7 @@ def build(scan: torch.nn.Module, carry: Sequence[Tensor], xs: Sequence[Tensor], 
     repetitions = torch.export.Dim("repetitions", min=1, max=2**31)
     # Two repetitions are enough of an example, and keep the export from tracing large tensors.
     example = tuple(x[:1].expand(2, *x.shape[1:]).contiguous() for x in xs)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".building-") as temporary, _quiet():
+    with _scratch(path.parent) as temporary, _all_in(temporary), _quiet():
         program = torch.export.export(
             scan, (list(carry), example), dynamic_shapes=([None] * len(carry), tuple({0: repetitions} for _ in xs))
         )
@@ -127,6 +130,29 @@ def _processor() -> str:
     except OSError:
         return platform.processor()
     return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
+
+
+def _scratch(beside: Path) -> tempfile.TemporaryDirectory:
+    """A temporary folder beside the packages, or wherever the system has one, where those are only to be read."""
+    writable = os.access(beside, os.W_OK)
+    return tempfile.TemporaryDirectory(dir=beside if writable else None, prefix=".building-")
+
+
+@contextmanager
+def _all_in(temporary: str):
+    """Inductor's own cache lies beside the packages, and what it and the compiler throw away in `temporary`.
+
+    By default both go to the system's folder for temporary files, which may be full or small, and is shared.
+    """
+    inductor = os.environ.get("TORCHINDUCTOR_CACHE_DIR", "")
+    if inductor in ("", default_cache_dir()):  # torch sets the variable, too
+        inductor = str(Path(temporary).parent / "inductor")
+    before, tempfile.tempdir = tempfile.tempdir, temporary
+    with mock.patch.dict(os.environ, TMPDIR=temporary, TORCHINDUCTOR_CACHE_DIR=inductor):
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
 
 
 @contextmanager

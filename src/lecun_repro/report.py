@@ -50,6 +50,9 @@ def report(results: str = "results/article.json") -> None:
         path = path.with_name(path.name.replace("_draws", ""))
     rows = load(path)
     draws = load(path.with_name(f"{path.stem}_draws.json"))
+    diverged = load(path.with_name(f"{path.stem}_diverged.json"))
+    diverged_draws = load(path.with_name(f"{path.stem}_draws_diverged.json"))
+    lost = diverged_note(rows, diverged) + diverged_note(draws, diverged_draws, " with draws of their own")
     figures: dict[str, Figure | None] = {}
     if rows and path.stem == "1989":
         figures = report_1989.figures(rows, path.stem)
@@ -68,6 +71,8 @@ def report(results: str = "results/article.json") -> None:
         text = report_1989.document(path.stem, rows, report_1989.load_search(path.with_name("1989_search.json")), names)
     else:
         text = document(path.stem, rows, draws, names)
+    if lost:  # before all tables, as it bears on every one of them
+        text = text.replace("\n## ", "\n".join(["\n## Diverged", "", *lost, "", "## "]), 1)
     write_atomically(path.with_suffix(".md"), text)
     print(path.with_suffix(".md"))
 
@@ -96,6 +101,22 @@ def document(name: str, rows: Rows, draws: Rows, figures: Sequence[str]) -> str:
         parts += ["## The story in numbers", story]
     parts += ["## Runs", runs_note({**rows, **{f"{row} (other draws)": r for row, r in draws.items()}})]
     return "\n\n".join(parts) + "\n"
+
+
+def at(record: Results) -> str:
+    """Where a run diverged, in words."""
+    where = record["diverged"]
+    return f"the loss of {where['of']} in pass {where['pass']} was {where['loss']} (learning rate {where['rate']:g})"
+
+
+def diverged_note(rows: Rows, diverged: Rows, what: str = "") -> list[str]:
+    """What every table leaves out: runs whose loss was no number, row by row."""
+    lines = []
+    for row, records in diverged.items():
+        n = len(records) + len(rows.get(row, []))
+        each = "; ".join(f"seed {record['seed']}: {at(record)}" for record in records)
+        lines.append(f"- `{row}`{what}: {len(records)} of {n} runs diverged and are in no table. {each}.")
+    return lines
 
 
 def test_misses(results: Sequence[Results]) -> list[int]:

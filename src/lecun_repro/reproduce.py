@@ -1,7 +1,8 @@
 """`reproduce`: configurations x seeds, each an ordinary `fit` in a process of its own.
 
 A run's folder, `lightning_logs/<row>/seed_<seed>_<configuration>`, follows from its configuration. So a finished run is
-found again, an interrupted one goes on from its last whole pass, and an edited YAML runs anew.
+found again, an interrupted one goes on from its last whole pass, and an edited YAML runs anew. A run that diverged
+would do so again: it is not repeated, and kept apart in `<results>_diverged.json`.
 """
 
 import json
@@ -9,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -17,11 +19,14 @@ import joblib
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 from tqdm import tqdm
 
-from lecun_repro.callbacks import config_hash, write_atomically
+from lecun_repro.callbacks import RESULTS, config_hash, write_atomically
 from lecun_repro.commands import resolve
 from lecun_repro.data import SOURCES
 from lecun_repro.data.datamodule import SourceName
 from lecun_repro.data.draws import draw_indices
+from lecun_repro.divergence import FILE as DIVERGED
+from lecun_repro.folders import in_use
+from lecun_repro.interruption import Interrupted, StopSignals, say
 from lecun_repro.strict import fault
 
 FIRST_SEED = 1337
@@ -41,11 +46,45 @@ class Run(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a run: its `results.json`, or the last lines it printed."""
+    """What became of a run: its `results.json`, its `diverged.json`, or the last line it printed."""
 
     run: Run
     results: dict[str, Any] | None
     fault: str
+    diverged: dict[str, Any] | None = None
+
+
+class Fits:
+    """The processes of the fits that are running, for whoever has to stop them."""
+
+    def __init__(self) -> None:
+        self.stopping = False
+        self._processes: set[subprocess.Popen] = set()
+        self._lock = threading.RLock()  # a signal's handler may interrupt its own thread
+
+    def add(self, process: subprocess.Popen) -> None:
+        with self._lock:
+            self._processes.add(process)
+            if self.stopping:
+                process.terminate()
+
+    def remove(self, process: subprocess.Popen) -> None:
+        with self._lock:
+            self._processes.discard(process)
+
+    def stop(self) -> None:
+        """Each ends with its running block of updates, and none is started any more."""
+        self.stopping = True
+        say("lecun-repro: stopping each run after its running block of updates; once more to stop at once")
+        with self._lock:
+            for process in self._processes:
+                process.terminate()
+
+    def kill(self) -> None:
+        self.stopping = True
+        with self._lock:
+            for process in self._processes:
+                process.kill()
 
 
 def reproduce(
@@ -91,11 +130,17 @@ def reproduce(
         return config_hash(for_seed(resolved[row], seed, vary_draw)) if row in resolved else None
 
     collect(path, [outcome.results for outcome in outcomes if outcome.results is not None], current)
+    apart = path.with_name(f"{path.stem}_diverged.json")
+    diverged = [outcome.diverged for outcome in outcomes if outcome.diverged is not None]
+    if diverged or apart.exists():
+        collect(apart, diverged, current)
 
-    from lecun_repro.report import report  # matplotlib, which the runs do not need
+    from lecun_repro.report import at, report  # matplotlib, which the runs do not need
 
     report(str(path))
-    failed = [outcome for outcome in outcomes if outcome.results is None]
+    for record in diverged:
+        print(f"diverged: {record['row']}, seed {record['seed']}: {at(record)}; kept in {apart}", file=sys.stderr)
+    failed = [outcome for outcome in outcomes if outcome.results is None and outcome.diverged is None]
     for outcome in failed:
         print(f"failed: {outcome.run.row}, seed {outcome.run.seed}: {outcome.fault}", file=sys.stderr)
     if failed:
@@ -143,22 +188,43 @@ def for_seed(config: dict[str, Any], seed: int, vary_draw: bool) -> dict[str, An
 
 
 def perform(runs: list[Run], jobs: int, backend: str) -> list[Outcome]:
-    """Performs what is not there yet, `jobs` at a time. Returns the outcomes in the order of `runs`."""
-    todo = [run for run in runs if finished(run) is None]
+    """Performs what is not there yet, `jobs` at a time. Returns the outcomes in the order of `runs`.
+
+    Raises:
+        Interrupted: SIGINT or SIGTERM. What is finished is kept.
+    """
+    todo = [run for run in runs if finished(run) is None and diverged(run) is None]
     updates = sum(run.passes * run.updates_per_pass for run in todo)
-    with tqdm(total=updates, unit=" updates", unit_scale=True, desc=f"{len(todo)} runs", disable=None) as bar:
-        if backend == "ray":
-            outcomes = on_ray(todo, jobs)
-        else:
-            # Threads are enough, as each only waits for a process; they share the bar.
-            calls = (joblib.delayed(perform_one)(run, bar.update) for run in todo)
-            outcomes = joblib.Parallel(n_jobs=jobs, backend="threading")(calls)
-    for outcome in outcomes:
-        if outcome.results is not None and finished(outcome.run) is None:  # from a machine with another disk
-            outcome.run.folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(outcome.run.folder / "results.json", json.dumps(outcome.results, indent=1) + "\n")
+    fits = Fits()
+    with (
+        StopSignals(None if backend == "ray" else fits.stop) as signals,
+        tqdm(total=updates, unit=" updates", unit_scale=True, desc=f"{len(todo)} runs", disable=None) as bar,
+    ):
+        try:
+            if backend == "ray":
+                outcomes = on_ray(todo, jobs)
+            else:
+                # Threads are enough, as each only waits for a process; they share the bar.
+                calls = (joblib.delayed(perform_one)(run, bar.update, fits) for run in todo)
+                outcomes = joblib.Parallel(n_jobs=jobs, backend="threading")(calls)
+        except KeyboardInterrupt:
+            fits.kill()
+    if signals.received is not None:
+        done = sum(finished(run) is not None or diverged(run) is not None for run in runs)
+        raise Interrupted(
+            f"interrupted; {done} of {len(runs)} runs are done and kept, the same command goes on with the others",
+            signals.exit_code,
+        )
+    for outcome in outcomes:  # from a machine with another disk
+        for name, record, there in (
+            (RESULTS, outcome.results, finished(outcome.run)),
+            (DIVERGED, outcome.diverged, diverged(outcome.run)),
+        ):
+            if record is not None and there is None:
+                outcome.run.folder.mkdir(parents=True, exist_ok=True)
+                write_atomically(outcome.run.folder / name, json.dumps(record, indent=1) + "\n")
     faults = {outcome.run.folder: outcome.fault for outcome in outcomes}
-    return [Outcome(run, finished(run), faults.get(run.folder, "")) for run in runs]
+    return [Outcome(run, finished(run), faults.get(run.folder, ""), diverged(run)) for run in runs]
 
 
 def on_ray(runs: list[Run], jobs: int) -> list[Outcome]:
@@ -181,20 +247,25 @@ def on_ray(runs: list[Run], jobs: int) -> list[Outcome]:
         return joblib.Parallel()(joblib.delayed(perform_one)(run) for run in runs)
 
 
-def perform_one(run: Run, advance: Callable[[int], Any] = lambda updates: None) -> Outcome:
+def perform_one(run: Run, advance: Callable[[int], Any] = lambda updates: None, fits: Fits | None = None) -> Outcome:
     """Runs one fit in a process of its own, from its last whole pass if it was interrupted.
 
     Args:
         run: The run.
         advance: Called with the number of updates performed, after each pass.
+        fits: Where the process is to be found while it runs.
     """
     try:
-        return _perform_one(run, advance)
+        return _perform_one(run, advance, fits or Fits())
     except OSError as error:  # a folder that cannot be made, a full disk: this run's fault alone
         return Outcome(run, None, str(error))
 
 
-def _perform_one(run: Run, advance: Callable[[int], Any]) -> Outcome:
+def _perform_one(run: Run, advance: Callable[[int], Any], fits: Fits) -> Outcome:
+    if fits.stopping:
+        return Outcome(run, None, "not started")
+    if in_use(run.folder):
+        return Outcome(run, None, f"another process is running it in {run.folder}")
     checkpoint = run.folder / "checkpoints" / "last.ckpt"
     if not checkpoint.is_file() and run.folder.exists():
         shutil.rmtree(run.folder)  # was interrupted in its first pass: nothing to go on from
@@ -209,6 +280,7 @@ def _perform_one(run: Run, advance: Callable[[int], Any]) -> Outcome:
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     ) as process:  # fmt: skip
         assert process.stdout is not None
+        fits.add(process)
         try:
             for line in process.stdout:
                 lines.append(line.rstrip())
@@ -218,19 +290,30 @@ def _perform_one(run: Run, advance: Callable[[int], Any]) -> Outcome:
         except BaseException:
             process.kill()
             raise
+        finally:
+            fits.remove(process)
     write_atomically(run.folder / "fit.log", "\n".join(lines) + "\n")
-    results = finished(run)
-    fault = "" if results else f"exit code {process.returncode}: {lines[-1] if lines else 'no output'}"
-    return Outcome(run, results, fault)
+    results, apart = finished(run), diverged(run)
+    fault = "" if results or apart else f"exit code {process.returncode}: {lines[-1] if lines else 'no output'}"
+    return Outcome(run, results, fault, apart)
 
 
 def finished(run: Run) -> dict[str, Any] | None:
     """The results of a run that is done, or None."""
+    return _left_by(run, RESULTS)
+
+
+def diverged(run: Run) -> dict[str, Any] | None:
+    """Where a run diverged, or None; see `divergence`."""
+    return _left_by(run, DIVERGED)
+
+
+def _left_by(run: Run, name: str) -> dict[str, Any] | None:
     try:
-        results = json.loads((run.folder / "results.json").read_text())
+        record = json.loads((run.folder / name).read_text())
     except (OSError, ValueError):
         return None
-    return results if results.get("config_hash") == run.config_hash else None
+    return record if isinstance(record, dict) and record.get("config_hash") == run.config_hash else None
 
 
 def collect(path: Path, fresh: list[dict[str, Any]], current: Callable[[str, int], str | None]) -> None:
@@ -248,5 +331,7 @@ def collect(path: Path, fresh: list[dict[str, Any]], current: Callable[[str, int
     by_key = {(r["row"], r["seed"]): r for r in [*kept, *fresh]}
     results = [r for (row, seed), r in sorted(by_key.items()) if current(row, seed) in (None, r["config_hash"])]
     path.parent.mkdir(parents=True, exist_ok=True)
+    if not results and path.name.endswith("_diverged.json"):
+        return path.unlink(missing_ok=True)
     text = ",\n".join(json.dumps(r) for r in results)
     write_atomically(path, f"[\n{text}\n]\n")

@@ -1,0 +1,172 @@
+"""Checkpoints, which may come from anyone: looked through before anything of them is believed.
+
+torch's own safe loading sees to it that nothing in one can run. What it lets through is looked at here: damage,
+archives that unpack to more than they are, tensors that claim more than they hold, and contents that make no sense.
+"""
+
+import os
+import pickletools
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lecun_repro.strict import MOST_VALUES
+
+MOST_PICKLE = 64 * 2**20  # bytes of structure and plain values; a real one has ten thousand to a million
+MOST_NODES = 2_000_000  # values of a whole checkpoint, everything that is there several times counted as often
+
+# What `test` and the like take from a checkpoint's configuration. The data folder is the user's, and neither optimizer
+# nor schedule is needed.
+TAKEN = ("seed_everything", "data", "model")
+TRUSTED = ("lecun_repro.", "torch.")  # whose classes a checkpoint may name by itself
+
+KINDS: dict[str, tuple[type, ...]] = {
+    "config": (dict,), "curve": (list,), "results": (dict,), "seconds": (int, float), "compiled": (bool, type(None)),
+    "update_seconds": (int, float), "updates_done": (int,),
+}  # fmt: skip
+
+
+def check_archive(path: str | os.PathLike[str]) -> None:
+    """Refuses a file that is not a whole archive as torch writes them: nothing compressed, every checksum right.
+
+    Raises:
+        ValueError: with the fault.
+    """
+    if not zipfile.is_zipfile(path):
+        with open(path, "rb") as file:
+            start = file.read(2)
+        if start[:1] == b"\x80":
+            raise ValueError("a pickle")
+        raise ValueError("not an archive as torch writes them" if start else "empty")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            if any(entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1 for entry in entries):
+                raise ValueError("a compressed archive, which may unpack to anything")
+            if sum(entry.file_size for entry in entries) > os.path.getsize(path):
+                raise ValueError("an archive whose entries claim to be larger than the file")
+            if len({entry.filename for entry in entries}) < len(entries):
+                raise ValueError("an archive with two entries of one name")
+            pickles = [entry for entry in entries if entry.filename.endswith("data.pkl")]
+            if len(pickles) != 1 or pickles[0].file_size > MOST_PICKLE:
+                raise ValueError(f"an archive without one data.pkl of at most {MOST_PICKLE:,} bytes")
+            if (damaged := archive.testzip()) is not None:
+                raise ValueError(f"damaged: the checksum of {damaged} is wrong")
+            for operation, argument, _ in pickletools.genops(archive.read(pickles[0])):
+                if operation.name == "GLOBAL" and argument not in _NAMES and not _is_storage(str(argument)):
+                    raise ValueError(f"one that names {str(argument).replace(' ', '.')}")
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, OverflowError, IndexError) as error:
+        raise ValueError(f"a damaged archive: {error}") from None
+
+
+# All that a checkpoint of tensors and plain values calls. torch would also make empty tensors and byte arrays of any
+# size that a checkpoint asks for.
+_NAMES = {
+    "collections OrderedDict", "collections defaultdict", "torch._utils _rebuild_tensor_v2",
+    "torch._utils _rebuild_parameter", "torch Size", "torch device",
+}  # fmt: skip
+
+
+def _is_storage(name: str) -> bool:
+    module, _, kind = name.partition(" ")
+    return module in ("torch", "torch.storage") and kind.endswith("Storage") and kind.isidentifier()
+
+
+def check_contents(checkpoint: dict[str, Any]) -> None:
+    """Refuses what has the form of a checkpoint and makes no sense.
+
+    Raises:
+        ValueError: with the fault.
+    """
+    for value in _values(checkpoint, MOST_NODES):
+        if isinstance(value, Tensor) and (
+            value.layout is not torch.strided
+            or value.device.type == "meta"
+            or value.numel() * value.element_size() > value.untyped_storage().nbytes()
+        ):
+            raise ValueError(f"holds a tensor that claims {tuple(value.shape)} and has less")
+    weights = checkpoint["state_dict"]
+    if not isinstance(weights, dict) or not weights or not all(isinstance(w, Tensor) for w in weights.values()):
+        raise ValueError("its state_dict holds no weights")
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and tensor.isnan().any():
+            raise ValueError(f"{name} holds NaN")
+    saved = checkpoint["lecun_repro"]
+    for key, kinds in KINDS.items():
+        if key in saved and not isinstance(saved[key], kinds):
+            raise ValueError(f"its {key} is {type(saved[key]).__name__}")
+    if not all(isinstance(entry, dict) and isinstance(entry.get("pass"), int) for entry in saved.get("curve", [])):
+        raise ValueError("its curve is no list of passes")
+    for _ in _values(saved.get("config"), MOST_VALUES):
+        pass
+
+
+def _values(tree: Any, most: int) -> Iterator[Any]:
+    """All values of a tree; ValueError if there are more than `most`, as with one that contains itself."""
+    stack, n = [tree], 0
+    while stack:
+        value = stack.pop()
+        n += 1
+        if n > most:
+            raise ValueError(f"holds more than {most:,} values")
+        yield value
+        if isinstance(value, dict):
+            stack += [*value.keys(), *value.values()]
+        elif isinstance(value, list | tuple):
+            stack += value
+
+
+def checkpoint_config(saved: dict[str, Any], named: Sequence[str]) -> dict[str, Any]:
+    """The part of a checkpoint's configuration that says which data and model it was made with.
+
+    Args:
+        saved: What a checkpoint holds under `lecun_repro`.
+        named: Classes that the user named, and which may therefore be imported.
+
+    Raises:
+        ValueError: There is none, or it names a class that is neither ours, nor torch's, nor the user's.
+    """
+    config = saved.get("config")
+    if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
+        raise ValueError("names no configuration")
+    taken = {key: config[key] for key in TAKEN if key in config}
+    if isinstance(taken.get("data"), dict):
+        taken["data"] = {key: value for key, value in taken["data"].items() if key != "root"}
+    for value in _values(taken, MOST_VALUES):
+        name = value.get("class_path", "") if isinstance(value, dict) else ""
+        if not isinstance(name, str) or (name and not name.startswith(TRUSTED) and name not in named):
+            raise ValueError(f"names the class {name}, which would be imported; name it yourself, if you trust it")
+    for part in ("network", "head"):
+        if not isinstance(taken["model"].get(part), dict):
+            raise ValueError(f"names no {part}")
+    return taken
+
+
+def check_fits(checkpoint: dict[str, Any], module: nn.Module, parameters: Sequence[nn.Parameter]) -> None:
+    """Refuses a checkpoint whose weights or optimizer state are not those of the configured network.
+
+    Args:
+        checkpoint: The checkpoint.
+        module: What its weights are loaded into.
+        parameters: What its optimizer state belongs to, in order.
+
+    Raises:
+        ValueError: with the fault.
+    """
+    weights, expected = checkpoint["state_dict"], module.state_dict()
+    for name in [*expected, *weights]:
+        shapes = [None if name not in tensors else tuple(tensors[name].shape) for tensors in (weights, expected)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(f"{name} is {shapes[0] or 'missing'}, in this network {shapes[1] or 'missing'}")
+    trained = {name for name, _ in module.named_parameters()}
+    if bad := [name for name in weights if name in trained and not weights[name].isfinite().all()]:
+        raise ValueError(f"{bad[0]} holds an infinity")
+    for states in checkpoint.get("optimizer_states", []):
+        for index, state in states["state"].items():
+            for name, value in state.items():
+                if isinstance(value, Tensor) and value.dim() and value.shape != parameters[index].shape:
+                    raise ValueError(f"the optimizer's {name} number {index} is {tuple(value.shape)}")
