@@ -390,7 +390,9 @@ def test_a_network_of_ones_own_only_has_to_say_its_outputs() -> None:
 
 
 def test_named_tables() -> None:
+    first, second, last = [0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]
     assert connection_table("article") == ARTICLE_TABLE
+    assert [first + second] * 4 + [second + last] * 4 + [first + last] * 4 == ARTICLE_TABLE
     assert connection_table("cyclic")[10] == [10, 11, 0, 1, 2, 3, 4, 5]
     assert connection_table("random:7") == connection_table("random:7") != connection_table("random:8")
     for name in ("article", "cyclic", "random:7"):
@@ -411,6 +413,75 @@ def test_a_full_table_breaks_the_count_and_says_so() -> None:
 def test_refuses_tables_of_other_names(name: str) -> None:
     with pytest.raises(ValueError, match=r"table is '.*'; allowed: article, cyclic, full, random:SEED"):
         ConvNet1989(table=name)
+
+
+# Other numbers of maps, and weight normalization
+
+
+@pytest.mark.parametrize("maps", [3, 6, 24, 48])
+@pytest.mark.parametrize("table", ["article", "cyclic", "random:7"])
+def test_with_other_maps_two_thirds_are_read(maps: int, table: str) -> None:
+    net = ConvNet1989(seed=1, maps=maps, table=table)
+    assert [len(set(row)) for row in net.table] == [2 * maps // 3] * maps
+    if table != "random:7":  # every map of H1 is read as often as any other
+        assert sorted(m for row in net.table for m in row) == sorted(2 * maps // 3 * list(range(maps)))
+    positions = {"H1": 64, "H2": 16, "H3": 1, "output": 1}
+    weights = {"H1": 25 * maps, "H2": 25 * maps * 2 * maps // 3, "H3": maps * 16 * 30, "output": 300}
+    assert {size.layer: size.macs for size in net.sizes()} == {k: weights[k] * positions[k] for k in weights}
+    assert sum(size.parameters for size in net.sizes()) == sum(p.numel() for p in net.parameters())
+    assert f"{2 * maps // 3} of H1's {maps}" in net.note
+
+
+def test_with_12_maps_nothing_changes() -> None:
+    ours, others = ConvNet1989(seed=3, maps=12, weight_norm=False), ConvNet1989(seed=3)
+    assert ours.sizes() == others.sizes() and not ours.note
+    assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), others.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("n", [FEW, MANY])
+def test_with_6_maps_equals_a_loop_over_the_connections(n: int) -> None:
+    net, images = network(maps=6), digits(n)
+    x = F.conv2d(F.pad(images, (2, 2, 2, 2), value=-1.0), net.H1w, stride=2) + net.H1b
+    x = F.pad(torch.tanh(x), (2, 2, 2, 2), value=-1.0)
+    maps = [F.conv2d(x[:, row], net.H2w[out : out + 1], stride=2) for out, row in enumerate(net.table)]
+    x = torch.tanh(torch.cat(maps, 1) + net.H2b).flatten(1)
+    x = torch.tanh(x @ net.H3w + net.H3b) @ net.outw + net.outb
+    torch.testing.assert_close(net(images), x)
+
+
+@pytest.mark.parametrize("maps", [1, 2, 13])
+def test_refuses_maps_that_have_no_thirds(maps: int) -> None:
+    with pytest.raises(ValueError, match=f"maps is {maps}; allowed: a multiple of 3"):
+        ConvNet1989(maps=maps)
+
+
+@pytest.mark.parametrize("n", [FEW, MANY])
+def test_weight_normalization_starts_at_the_same_function(n: int) -> None:
+    plain, normed = network(), network(weight_norm=True)
+    torch.testing.assert_close(normed(digits(n)), plain(digits(n)), rtol=1e-6, atol=1e-6)  # split in float32
+    assert sum(p.numel() for p in normed.parameters()) == 9_760 + 12 + 12 + 30 + 10
+    assert sum(size.parameters for size in normed.sizes()) == 9_824
+    assert [size.macs for size in normed.sizes()] == [size.macs for size in plain.sizes()]
+
+
+def test_weight_normalization_has_a_length_for_every_unit() -> None:
+    net = network(weight_norm=True)
+    with torch.no_grad():
+        for name, dims in (("H1w", (1, 2, 3)), ("H2w", (1, 2, 3)), ("H3w", (0,)), ("outw", (0,))):
+            length = net.get_parameter(f"parametrizations.{name}.original0")
+            torch.testing.assert_close(getattr(net, name).square().sum(dims).sqrt(), length.flatten())
+            net.get_parameter(f"parametrizations.{name}.original1").mul_(
+                3
+            )  # the direction's own length is of no account
+            torch.testing.assert_close(getattr(net, name).square().sum(dims).sqrt(), length.flatten())
+
+
+def test_weight_normalized_copies_and_restored_weights_compute_the_same() -> None:
+    net, images = network(weight_norm=True), digits(FEW)
+    other = ConvNet1989(weight_norm=True, seed=2).double()
+    other.load_state_dict(net.state_dict())
+    for same in (copy.deepcopy(net), other):
+        assert torch.equal(same(images), net(images))
 
 
 # The fully connected network

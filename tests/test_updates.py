@@ -20,6 +20,7 @@ from lecun_repro.data import DigitsDataModule
 from lecun_repro.data.shifts import draw_shifts, shift_table, shifted
 from lecun_repro.heads import CrossEntropy, Head, TanhMSE
 from lecun_repro.network import ACTIVATIONS, ConvNet1989, Network
+from lecun_repro.network_vit import MicroViT
 from lecun_repro.packages import CompileError, compiler
 from lecun_repro.updates import CompiledUpdates, Presentations, eager_updates, formula
 from test_network import plain_outputs
@@ -281,6 +282,24 @@ def test_traced_equals_eager_without_dropout_and_by_convolution(case: Case, trac
     losses = CompiledUpdates(*made)(presentations)
     torch.testing.assert_close(losses, eager_updates(*other, presentations), rtol=1e-6, atol=1e-9)
     assert_same_run(made, other, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("batch", [1, 33])
+@pytest.mark.parametrize(
+    "kind, arguments", [(ConvNet1989, {"maps": 6}), (ConvNet1989, {"weight_norm": True}), (MicroViT, {})]
+)
+def test_traced_equals_eager_for_other_networks(kind: Any, arguments: dict, batch: int, traced: list) -> None:
+    made, other = [
+        (network, CrossEntropy(), AdamW(network.parameters(), lr=1e-3, eps=1e-4))
+        for network in (kind(dropout=0.25, seed=1337, **arguments).double() for _ in range(2))
+    ]
+    images, labels = digits(5 * batch)
+    keep = torch.rand((5, batch, made[0].dropout_units), generator=torch.Generator().manual_seed(0)) >= 0.25
+    presentations = (made[0].prepare(images.view(5, batch, 1, 16, 16)), labels.view(5, batch), keep)
+    losses = CompiledUpdates(*made)(presentations)
+    torch.testing.assert_close(losses, eager_updates(*other, presentations), rtol=1e-6, atol=1e-9)
+    assert_same_run(made, other, rtol=1e-6, atol=1e-7)
+    assert len(traced) == 1
 
 
 @pytest.mark.parametrize("case", [ROW_1, ROW_5], ids=["row1", "row5"])

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._decomp import get_decompositions
 from torch._higher_order_ops.scan import scan
 from torch.func import functional_call, functionalize
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -23,6 +24,14 @@ from lecun_repro.heads import Head
 from lecun_repro.network import Network
 from lecun_repro.newton import StochasticDiagonalLM, newton_update
 from lecun_repro.packages import CompileError, load_or_build
+
+aten = torch.ops.aten
+
+# Operations for which inductor has no code, and torch's own formula of them in plain ones: weight normalization.
+PLAINER: dict[Any, Any] = {
+    **get_decompositions([aten._weight_norm_interface]),
+    aten._weight_norm_interface_backward.default: aten._weight_norm_differentiable_backward.default,
+}
 
 # What a pass presents, one entry per update: prepared digits (updates, batch, ...), labels (updates, batch) and, with
 # dropout, the units kept (updates, batch, units).
@@ -246,7 +255,7 @@ class CompiledUpdates:
         with torch.no_grad():
             example = carry, tuple(p[0] for p in presentations)
             # Traced with the formula's in-place operations first, then once more without them.
-            graph = make_fx(functionalize(make_fx(update)(*example)))(*example)
+            graph = make_fx(functionalize(make_fx(update, PLAINER)(*example)))(*example)
         return materialise(graph)
 
 
