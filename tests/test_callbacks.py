@@ -191,6 +191,30 @@ def test_a_resumed_fit_is_the_undisturbed_one_to_the_last_bit(compile: str) -> N
     assert_same(results(resumed, *TIMES), results(whole, *TIMES), "results")
 
 
+def test_a_resumed_fit_with_weight_normalization_is_the_undisturbed_one() -> None:
+    flags = ["--model.network.weight_norm", "true", "--trainer.max_epochs"]
+    whole, first = fit(*flags, 3, version="whole"), fit(*flags, 3, "--trainer.max_steps", 150, version="first")
+    assert checkpoint(first)["epoch"] == 1
+    resumed = fit(*flags, 3, "--ckpt_path", first / "checkpoints/last.ckpt", version="resumed")
+    assert_same(checkpoint(resumed)["state_dict"], checkpoint(whole)["state_dict"], "state_dict")
+    assert_same(results(resumed, *TIMES), results(whole, *TIMES), "results")
+    assert results(whole)["parameters"] == 9_824
+
+
+def test_passes_may_go_without_an_evaluation_but_the_last() -> None:
+    often = fit("--trainer.max_epochs", 4, version="often")
+    seldom = fit("--trainer.max_epochs", 4, "--trainer.check_val_every_n_epoch", 2, version="seldom")
+    assert [entry["pass"] for entry in results(seldom)["curve"]] == [2, 4]
+    assert_same(results(seldom)["curve"], results(often)["curve"][1::2], "curve")
+    for key in ("passes", "updates", "train", "test"):
+        assert_same(results(seldom)[key], results(often)[key], key)
+    assert_same(checkpoint(seldom)["state_dict"], checkpoint(often)["state_dict"], "state_dict")
+    flags = ["--trainer.max_epochs", 4, "--trainer.check_val_every_n_epoch", 2]
+    fit("--trainer.max_epochs", 3, version="cut")
+    resumed = fit(*flags, "--ckpt_path", "lightning_logs/5_dropout_relu/cut/checkpoints/last.ckpt", version="resumed")
+    assert results(resumed)["curve"][-1]["pass"] == results(resumed)["passes"] == 4
+
+
 def test_a_fit_that_went_to_its_end_has_nothing_left_to_do() -> None:
     whole = fit("--trainer.max_epochs", 2, version="whole")
     again = fit("--trainer.max_epochs", 2, "--ckpt_path", whole / "checkpoints/last.ckpt", version="again")

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from lecun_repro.cli import main
+from lecun_repro.commands import resolve
+from lecun_repro.reproduce import perform_one, plan
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "article"
 SHORT = ["--source", "digits", "--data.train_size", "60", "--data.test_size", "40", "--trainer.max_epochs", "2"]
@@ -59,6 +61,14 @@ def test_rows_by_seeds_are_run_once(rows: Path, capsys: pytest.CaptureFixture) -
     edited = results_of(out)
     assert [r["config_hash"] for r in edited[2:]] == [r["config_hash"] for r in results[2:]]
     assert {r["config_hash"] for r in edited[:2]}.isdisjoint(r["config_hash"] for r in results[:2])
+
+
+def test_the_bar_counts_passes_without_an_evaluation_as_well(rows: Path) -> None:
+    flags = [*SHORT[2:], "--data.source", "digits", "--trainer.check_val_every_n_epoch", "2"]
+    (run,) = plan(rows / "1_baseline.yaml", resolve(str(rows / "1_baseline.yaml"), flags), [1337], False, flags)
+    done: list[int] = []
+    assert perform_one(run, done.append).results is not None
+    assert sum(done) == run.passes * run.updates_per_pass == 120
 
 
 def test_a_failed_run_takes_no_other_with_it(rows: Path, capsys: pytest.CaptureFixture) -> None:

@@ -108,6 +108,12 @@ FLAGS = [
     ("--trainer.max_epochs=abc", "trainer.max_epochs", "abc", "an integer or null"),
     ("--trainer.max_epochs=[1]", "trainer.max_epochs", "[1]", "an integer or null"),
     ("--trainer.max_epochs", "trainer.max_epochs", "no value", "an integer or null"),
+    ("--trainer.check_val_every_n_epoch=3", "trainer.check_val_every_n_epoch", "3", "a divisor of trainer.max_epochs"),
+    (
+        "--trainer.check_val_every_n_epoch=2 --trainer.max_epochs=4 --trainer.max_steps=9",
+        "trainer.check_val_every_n_epoch", "2", "without trainer.max_steps",
+    ),
+    ("--model.network.maps=8", "model.network.init_args.maps", "8", "a multiple of 3"),
     ("--trainer.max_steps=0", "trainer.max_steps", "0", "from 1"),
     ("--trainer.gradient_clip_val=1", "trainer.gradient_clip_val", "1.0", "not supported because"),
     ("--trainer.accumulate_grad_batches=2", "trainer.accumulate_grad_batches", "2", "not supported because"),

@@ -131,6 +131,12 @@ def check_passes(trainer: Namespace) -> None:
         raise fault("trainer.max_steps", steps, "a number of updates from 1, or -1 for no limit")
     if passes is None and steps == -1 and trainer.max_time is None and not trainer.fast_dev_run:
         raise fault("trainer.max_epochs", "missing", "a number of passes from 1 (or trainer.max_steps or max_time)")
+    every = trainer.check_val_every_n_epoch or 1
+    if every > 1 and not trainer.fast_dev_run and (steps != -1 or passes is None or passes < 1 or passes % every):
+        whole = (
+            f"a divisor of trainer.max_epochs ({passes}), without trainer.max_steps, so that the last pass is evaluated"
+        )
+        raise fault("trainer.check_val_every_n_epoch", every, f"1, or {whole}")
 
 
 def check_data(data: Namespace, trainer: Namespace) -> None:

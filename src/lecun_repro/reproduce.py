@@ -43,6 +43,7 @@ class Run(NamedTuple):
     config_hash: str
     passes: int
     updates_per_pass: int
+    evaluated_every: int = 1  # passes
 
 
 class Outcome(NamedTuple):
@@ -177,7 +178,9 @@ def plan(file: Path, config: dict[str, Any], seeds: list[int], vary_draw: bool, 
         folder = Path(logs) / row_of(file) / f"seed_{seed}_{digest}"
         flags = [*extra, "--seed_everything", str(seed), "--trainer.logger.init_args.version", folder.name]
         flags += ["--data.draw", str(seed)] if vary_draw else []
-        runs.append(Run(row_of(file), seed, file.read_text(), flags, folder, digest, trainer["max_epochs"], updates))
+        every = trainer["check_val_every_n_epoch"] or 1
+        passes = trainer["max_epochs"]
+        runs.append(Run(row_of(file), seed, file.read_text(), flags, folder, digest, passes, updates, every))
     return runs
 
 
@@ -285,7 +288,7 @@ def _perform_one(run: Run, advance: Callable[[int], Any], fits: Fits) -> Outcome
             for line in process.stdout:
                 lines.append(line.rstrip())
                 if line.startswith("eval: split train"):
-                    advance(run.updates_per_pass)
+                    advance(run.updates_per_pass * run.evaluated_every)
             process.wait()
         except BaseException:
             process.kill()
