@@ -4,7 +4,18 @@ import math
 
 import pytest
 
-from lecun_repro.statistics import Interval, improved, mcnemar, mean_interval, prediction_interval, reproduced, sd
+from lecun_repro.statistics import (
+    Interval,
+    gained,
+    improved,
+    mcnemar,
+    mean_interval,
+    p_of_mean,
+    power_law,
+    prediction_interval,
+    reproduced,
+    sd,
+)
 
 T4 = 2.7764451052  # the 97.5 % point of Student's t with 4 degrees of freedom, from a table
 
@@ -33,6 +44,33 @@ def test_mcnemar_is_exact() -> None:
     assert mcnemar(range(10, 22), [20, 21, 1, 2]) == pytest.approx(2 * (1 + 12 + 66) / 2**12)
     assert mcnemar([1, 2], [1, 2]) == 1
     assert mcnemar([], [1, 2, 3, 4, 5, 6]) == pytest.approx(2 / 2**6)
+
+
+@pytest.mark.parametrize(
+    "differences, verdict",
+    [
+        ([-20, -22, -18], "yes"),
+        ([-12, -11, -13], "yes"),
+        ([-2, 0, 3], "no"),
+        ([-20, 0, -5], "not shown"),
+        ([-30], "not shown"),
+    ],
+)
+def test_a_gain_of_ten_misses(differences: list[int], verdict: str) -> None:
+    assert gained(differences, 8) == verdict
+
+
+def test_p_of_a_mean_is_the_t_test_s() -> None:
+    # t = 2 / (1 / sqrt(3)) with 2 degrees of freedom: p = 1 - t / sqrt(2 + t^2).
+    t = 2 * 3**0.5
+    assert p_of_mean([1, 2, 3]) == pytest.approx(1 - t / (2 + t**2) ** 0.5)
+    assert (p_of_mean([0, 0]), p_of_mean([2, 2]), p_of_mean([5])) == (1, 0, 1)
+
+
+def test_a_power_law_is_found_again() -> None:
+    law = power_law([10, 20, 80], [4.0, 2.0, 0.5], unit=20)
+    assert (law.scale, law.exponent) == (pytest.approx(2), pytest.approx(1))
+    assert law(40) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("published, verdict", [(82, "reproduced"), (60, "higher"), (120, "lower")])

@@ -41,7 +41,7 @@ def report(results: str = "results/article.json") -> None:
     Args:
         results: A JSON list of `results.json` objects, as `reproduce` collects them.
     """
-    from lecun_repro import report_1989  # which builds on this module
+    from lecun_repro import report_1989, report_claims  # which build on this module
 
     path = Path(results)
     if not path.is_file():
@@ -54,7 +54,11 @@ def report(results: str = "results/article.json") -> None:
     diverged_draws = load(path.with_name(f"{path.stem}_draws_diverged.json"))
     lost = diverged_note(rows, diverged) + diverged_note(draws, diverged_draws, " with draws of their own")
     figures: dict[str, Figure | None] = {}
-    if rows and path.stem == "1989":
+    claims = path.with_suffix(".toml")
+    if claims.is_file():
+        answers = report_claims.answers(claims, rows)
+        figures = report_claims.figures(answers, path.stem)
+    elif rows and path.stem == "1989":
         figures = report_1989.figures(rows, path.stem)
     elif rows:
         figures[f"{path.stem}_steps.png"] = waterfall_figure(rows)
@@ -67,7 +71,10 @@ def report(results: str = "results/article.json") -> None:
             figure.savefig(path.with_name(name), dpi=100, metadata={"Software": None})
         if figure is not None or path.with_name(name).exists():
             names.append(name)
-    if path.stem == "1989":
+    if claims.is_file():
+        search = report_1989.load_search(path.with_name(f"{path.stem}_search.json"))
+        text = report_claims.document(claims, answers, rows, search)
+    elif path.stem == "1989":
         text = report_1989.document(path.stem, rows, report_1989.load_search(path.with_name("1989_search.json")), names)
     else:
         text = document(path.stem, rows, draws, names)

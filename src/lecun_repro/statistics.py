@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 LEVEL = 0.95  # of every interval
 SIGNIFICANT = 0.05  # of every p-value
@@ -65,6 +65,44 @@ def reproduced(misses: Sequence[float], published: float) -> str:
     if published in interval:
         return "reproduced"
     return "higher" if np.mean(misses) > published else "lower"
+
+
+def gained(differences: Sequence[float], cut: float) -> str:
+    """Whether differences in misses (after - before), paired by seed, show a gain of at least `cut` misses.
+
+    `yes` if the 95 % interval of their mean is one as a whole, `no` if it excludes one, else `not shown`.
+    """
+    interval = mean_interval(differences)
+    if interval.high <= -cut:
+        return "yes"
+    return "no" if interval.low > -cut else "not shown"
+
+
+def p_of_mean(differences: Sequence[float]) -> float:
+    """Two-sided p of the t-test that the mean of paired differences is 0; 1 where there are too few to tell."""
+    if len(differences) < 2 or np.ptp(differences) == 0:
+        return 1.0 if len(differences) < 2 or differences[0] == 0 else 0.0
+    return float(stats.ttest_1samp(differences, 0).pvalue)
+
+
+class PowerLaw(NamedTuple):
+    """scale * (n / unit) ^ -exponent."""
+
+    scale: float
+    exponent: float
+    unit: float
+
+    def __call__(self, n: Any) -> Any:
+        """A number, or an array of them."""
+        return self.scale * (n / self.unit) ** -self.exponent
+
+
+def power_law(sizes: Sequence[float], values: Sequence[float], unit: float) -> PowerLaw:
+    """The power law through positive values, each weighing the same relative to itself."""
+    start = (float(np.mean(values)), 0.1)
+    ratios = np.asarray(sizes) / unit
+    (scale, exponent), _ = optimize.curve_fit(lambda x, a, b: a * x**-b, ratios, values, start, sigma=values)
+    return PowerLaw(float(scale), float(exponent), unit)
 
 
 def improved(differences: Sequence[float], p_values: Sequence[float]) -> str:

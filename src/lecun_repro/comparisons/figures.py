@@ -1,0 +1,88 @@
+"""Figures of the report on claims: error against digits, and against parameters."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from lecun_repro.figures import BLUE, GREY, ORANGE, WIDTH
+from lecun_repro.statistics import PowerLaw, mean_interval
+
+ARTICLE = "#D55E00"
+
+
+class Series(NamedTuple):
+    """Test errors over seeds at each size, the law through their means, and the article's own points."""
+
+    name: str
+    errors: Mapping[int, Sequence[float]]  # percent, by size
+    law: PowerLaw | None = None
+    article: Mapping[int, float] = {}
+
+
+def _points(axes: Axes, errors: Mapping[int, Sequence[float]], colour: str, label: str | None) -> None:
+    """Every seed, and the mean with its 95 % interval."""
+    for x, values in errors.items():
+        axes.plot([x] * len(values), values, "_", color=colour, markersize=8, alpha=0.45)
+        mean, interval = float(np.mean(values)), mean_interval(values)
+        if len(values) > 1:
+            bars = [[max(0.0, mean - max(interval.low, mean / 10))], [interval.high - mean]]
+            axes.errorbar(x, mean, bars, color=colour, capsize=3, linewidth=1.3)
+        axes.plot(x, mean, "o", color=colour, markersize=5, label=label)
+        label = None
+
+
+def _logarithmic(axes: Axes, sizes: Sequence[int], label: str) -> None:
+    """Both axes logarithmic, with the sizes and plain percentages as their ticks."""
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xticks(sorted(sizes), [f"{x:,}" for x in sorted(sizes)], fontsize=8, rotation=45)
+    axes.xaxis.set_minor_locator(NullLocator())
+    low, high = axes.get_ylim()
+    ticks = [t for t in (0.5, 1, 1.5, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50) if low <= t <= high]
+    axes.yaxis.set_major_locator(FixedLocator(ticks))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel(label)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def sizes_figure(panels: Mapping[str, Sequence[Series]]) -> Figure:
+    """Test error against digits, a panel per title: each series' seeds, means and law, and the article's points."""
+    figure, grid = plt.subplots(1, len(panels), figsize=(WIDTH, 4.2), layout="constrained", sharey=True, squeeze=False)
+    for axes, (title, series) in zip(grid[0], panels.items(), strict=True):
+        for each, colour in zip(series, (BLUE, ORANGE), strict=False):
+            _points(axes, each.errors, colour, each.name)
+            if each.law is not None:
+                x = np.geomspace(min(each.errors), max(each.errors), 50)
+                axes.plot(x, each.law(x), color=colour, linewidth=1, linestyle="--")
+            for size, error in each.article.items():
+                axes.plot(size, error, "D", color=ARTICLE, markersize=6, markerfacecolor="none", markeredgewidth=1.4)
+        axes.plot([], [], "D", color=ARTICLE, markerfacecolor="none", label="the article (one seed)")
+        axes.plot([], [], "--", color=GREY, label="power law")
+        axes.set_title(title, fontsize=10)
+        axes.legend(frameon=False, fontsize=8, loc="lower left")
+    for axes, series in zip(grid[0], panels.values(), strict=True):
+        _logarithmic(axes, sorted({size for each in series for size in each.errors}), "training digits")
+    grid[0][0].set_ylabel("test error, %")
+    plt.close(figure)
+    return figure
+
+
+def parameters_figure(errors: Mapping[int, Sequence[float]], labels: Mapping[int, str]) -> Figure:
+    """Test error against parameters, with the name of each network beside its mean."""
+    figure, axes = plt.subplots(figsize=(WIDTH, 3.6), layout="constrained")
+    _points(axes, errors, BLUE, None)
+    for size, values in errors.items():
+        axes.annotate(
+            labels[size], (size, float(np.mean(values))), (8, 6), textcoords="offset points", fontsize=8, color=BLUE
+        )
+    axes.margins(x=0.12)
+    _logarithmic(axes, list(errors), "parameters")
+    axes.set_ylabel("test error, %")
+    plt.close(figure)
+    return figure

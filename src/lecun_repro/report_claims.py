@@ -1,0 +1,86 @@
+"""The report on claims: each a comparison of rows, by rules that a TOML file beside the results holds.
+
+What is claimed, which rows are compared and the rules' words are that file's (results/claims.toml); how rows are
+compared is in `comparisons`. Rows that are not among the results are those of article.json beside them.
+"""
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from lecun_repro.comparisons import KINDS, Answer, Given
+from lecun_repro.report import Rows, load, runs_note, table
+from lecun_repro.report_1989 import search_table
+from lecun_repro.strict import fault
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A TOML file of claims.
+
+    Raises:
+        UserError: A file that is no TOML, lacks a key, or names a kind of comparison that is none.
+    """
+    try:
+        given = tomllib.loads(path.read_text())
+        kinds = [claim["kind"] for claim in given["claim"]]
+        given["substantial_percent"], given["rules"]
+    except (tomllib.TOMLDecodeError, KeyError) as error:
+        raise fault("results", f"{path}: {error}", "a TOML file of claims, as results/claims.toml") from None
+    for kind in kinds:
+        if kind not in KINDS:
+            raise fault("results", f"{path}: kind {kind}", ", ".join(KINDS))
+    return given
+
+
+def answers(path: Path, rows: Rows) -> list[Answer]:
+    """The answer to every claim of a TOML file, from the results beside it."""
+    given = read(path)
+    rows = {**load(path.with_name("article.json")), **rows}
+    shared = Given(path.parent, given["substantial_percent"])
+    return [KINDS[claim["kind"]](claim, rows, shared) for claim in given["claim"]]
+
+
+def figure_name(answer: Answer, name: str) -> str:
+    return f"{name}_{answer.claim['kind'].replace(' ', '_')}.png"
+
+
+def figures(found: Sequence[Answer], name: str) -> dict[str, Figure | None]:
+    return {figure_name(answer, name): answer.figure for answer in found if answer.figure is not None}
+
+
+def claims_table(found: Sequence[Answer]) -> str:
+    """The short table: claim, verdict, figure."""
+    return table(["claim", "verdict", "measured"], [[a.claim["name"], f"*{a.verdict}*", a.measured] for a in found])
+
+
+def document(path: Path, found: Sequence[Answer], rows: Rows, search: Sequence[dict[str, Any]]) -> str:
+    """The whole report as Markdown."""
+    given, name = read(path), path.stem
+    substantial = f"{given['substantial_percent']:g}"
+    rules = [f"- **{kind}**: {rule.replace('SUBSTANTIAL', substantial)}" for kind, rule in given["rules"].items()]
+    parts = [f"# Results: {name}", "Written by `python cli.py report` from the raw results beside it."]
+    parts += ["## Every claim", claims_table(found)]
+    parts += [
+        "## Rules",
+        "Written down before the runs. Nothing is selected on test digits: not a pass, not a seed, not a rate. Changes "
+        "are in percent of the base row's mean test misses; *n* counts seeds.",
+        "\n".join(rules),
+    ]
+    for answer in found:
+        claim = answer.claim
+        parts += [f"## {claim['name']}", f"> {claim['words']}", f"*{answer.verdict}*: {answer.measured}."]
+        parts += [claim["note"][0].upper() + claim["note"][1:] + "."] if "note" in claim else []
+        parts += [answer.details] if answer.details else []
+        parts += [f"![{claim['name']}]({figure_name(answer, name)})"] if answer.figure is not None else []
+    if search:
+        parts += ["## The search", search_table(search)]
+    hours = sum(r["fit_seconds"] for results in rows.values() for r in results) / 3600
+    budget = (
+        f"The runs take {hours / 2:.1f} hours on two cores: the sum of their fits, halved, on a machine that was "
+        "busy with other work. The search is not in it."
+    )
+    parts += ["## Runs", budget, runs_note(rows)]
+    return "\n\n".join(parts) + "\n"
