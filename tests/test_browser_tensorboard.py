@@ -37,7 +37,7 @@ PATIENCE = 60  # seconds; the page itself takes a few
 
 # TensorBoard is made of shadow trees, which a page's own text leaves out.
 WALK = """
-const found = [];
+const found = [], text = arguments[0];
 (function walk(node) {
   if (["STYLE", "SCRIPT", "NOSCRIPT"].includes(node.tagName)) return;
   VISIT
@@ -50,7 +50,10 @@ TEXTS = WALK.replace(
     "VISIT", "if (node.nodeType === 3 && node.textContent.trim()) found.push(node.textContent.trim());"
 )
 IMAGES = WALK.replace(
-    "VISIT", 'if (node.tagName === "IMG" && node.naturalWidth) found.push([node.naturalWidth, node.naturalHeight]);'
+    "VISIT", 'if (node.tagName === "IMG" && node.naturalWidth) found.push([node.naturalWidth, node.width]);'
+)
+CLICK = WALK.replace(
+    "VISIT", "if (node.nodeType === 3 && node.textContent.trim() === text) node.parentElement.click();"
 )
 
 
@@ -100,7 +103,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     options.binary_location = CHROMIUM
     options.page_load_strategy = "eager"
     flags = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking"
-    flags += " disable-component-update disable-sync window-size=1400,1060"
+    flags += " disable-component-update disable-sync window-size=1600,1060"
     for flag in flags.split():
         options.add_argument(f"--{flag}")
     options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
@@ -124,7 +127,11 @@ class Page:
         return self.chromium.execute_script(TEXTS)
 
     def images(self) -> list[tuple[int, int]]:
-        return [tuple(size) for size in self.chromium.execute_script(IMAGES)]
+        """Of every picture that has been loaded, its width and the one it is shown with, in pixels."""
+        return [tuple(widths) for widths in self.chromium.execute_script(IMAGES)]
+
+    def click(self, text: str) -> None:
+        self.chromium.execute_script(CLICK, text)
 
     def shows(self, *wanted: str) -> None:
         """Waits until every text is there, as a whole."""
@@ -180,7 +187,9 @@ def test_pictures_of_every_run_after_its_last_pass(page: Page, runs: dict[str, A
     page.open(f"#images&tagFilter={tag}")
     page.shows(tag, *runs, *(str(run["passes"]) for run in runs.values()))
     page.until(lambda: len(page.images()) >= len(runs), lambda: f"images: {page.images()}")
-    assert all(width > 400 and height > 300 for width, height in page.images())
+    page.click("Show actual image size")
+    page.until(lambda: all(shown == width for width, shown in page.images()), lambda: f"widths: {page.images()}")
+    assert all(400 <= width <= 900 for width, _ in page.images())
     page.keep(f"images_{tag.split('/')[0]}" + ("_H2" if "H2" in tag else ""))
 
 

@@ -20,8 +20,9 @@ from lecun_repro.callbacks import config_hash
 from lecun_repro.cli import main
 from lecun_repro.commands import resolve
 from lecun_repro.drawings import activations_figure, coloured, confusion_figure, errors_figure, kernels_figure
+from lecun_repro.evaluation import SplitResult
 from lecun_repro.network import Network
-from lecun_repro.pictures import Pictures, draw_weights
+from lecun_repro.pictures import Pictures, draw_misses, draw_weights
 from lecun_repro.tensorboard import graph_of
 
 ROOT = Path(__file__).parents[1]
@@ -324,6 +325,18 @@ def test_errors_are_the_missed_digits_the_most_confident_first(monkeypatch: pyte
     assert len(digits) == len(captions) == result["misses"]
     missed = {image.numpy().tobytes() for image in data.second.images[result["missed"], 0]}
     assert {digit.tobytes() for digit in digits} == missed
+
+
+def test_where_nothing_is_missed_there_is_an_empty_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = DigitsDataModule("digits", train_size=30, test_size=20)
+    data.setup()
+    module = DigitClassifier(Linear(), CrossEntropy())
+    monkeypatch.setattr(module, "splits", lambda: ("train", "test"))
+    module.results = {"test": SplitResult(n=20, loss=0.0, error=0.0, misses=0, missed=[], predicted=[])}
+    writer = SummaryWriter("logs")
+    draw_misses(writer, module, data.second, 5)
+    writer.close()
+    assert steps(events(Path("logs")), "images") == {"confusion/test": [5], "errors/test": [5]}
 
 
 def test_colours_are_symmetric_and_stand_what_is_not_finite() -> None:

@@ -25,7 +25,7 @@ def kernels_figure(start: Array, now: Array, title: str) -> Figure:
     """Kernels (n, height, width) when the fit started, now, and their change, all in one scale of colours."""
     parts = {"when the fit started": start, "now": now, "change, now minus start": now - start}
     limit = _limit(*parts.values())
-    pictures = {name: mosaic(coloured(kernels, limit), min(len(now), 12), 64) for name, kernels in parts.items()}
+    pictures = {name: mosaic(coloured(kernels, limit), min(len(now), 6), 64) for name, kernels in parts.items()}
     height, width = pictures["now"].shape[:2]
     sheet = _Sheet(max(width, 260) + 2 * MARGIN, 34 + 3 * (height + 26) + 32, title)
     top = 34

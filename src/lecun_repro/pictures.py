@@ -118,8 +118,10 @@ def draw_misses(writer: SummaryWriter, module: DigitClassifier, digits: Split, n
     figure = drawings.confusion_figure(confusion.numpy(), f"Confusions {title}")
     writer.add_figure(f"confusion/{split}", figure, number)
 
-    probabilities = module.head.probabilities(module.network(on_device(digits.images[missed], module))).cpu()
-    confidence = probabilities.gather(1, predicted[missed, None]).flatten()
+    confidence = torch.empty(0)
+    if result.misses:  # a network need not take no digits
+        probabilities = module.head.probabilities(module.network(on_device(digits.images[missed], module)))
+        confidence = probabilities.cpu().gather(1, predicted[missed, None]).flatten()
     order = confidence.argsort(descending=True, stable=True)[:SHOWN]
     shown, confident = missed[order], confidence[order].tolist()
     each = zip(labels[shown].tolist(), predicted[shown].tolist(), confident, strict=True)

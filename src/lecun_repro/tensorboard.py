@@ -42,7 +42,7 @@ def hyperparameters(trainer: Trainer, module: DigitClassifier) -> dict[str, str 
         "dropout": float(network.dropout),
         "head": type(module.head).__name__,
         "optimizer": type(optimizer).__name__,
-        "lr": float(optimizer.defaults["lr"]),
+        "lr": float(optimizer.defaults.get("lr", 0)),  # at the start of its schedule
         "weight_decay": float(optimizer.defaults.get("weight_decay", 0)),
         "schedule": type(schedules[0].scheduler).__name__ if schedules else "none",
         "passes": trainer.current_epoch,
