@@ -1,18 +1,25 @@
 """The command line: its four subcommands, its help, and what it leaves behind."""
 
+import csv
 import json
+import os
 import pickle
 import re
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
+from sklearn.datasets import load_digits
 
-from lecun_repro.cli import DigitsCLI, DigitsTrainer, main, prediction_table
+from lecun_repro.cli import DigitsCLI, DigitsTrainer, main, with_checkpoint_config
+from lecun_repro.cli import run as run_cli
 from lecun_repro.evaluation import SplitResult
 from lecun_repro.module import DigitClassifier
+from lecun_repro.predictions import prediction_table
 
 ROOT = Path(__file__).parents[1]
 QUICKSTART = str(ROOT / "configs/quickstart.yaml")
@@ -224,6 +231,145 @@ def test_predicts(fitted: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str
 def test_prediction_table() -> None:
     table = prediction_table(torch.tensor([[0.1, 0.6, 0.3] + [0.0] * 7]))
     assert table.splitlines()[1] == "0,1,0.600000,0.300000,2"
+
+
+def test_a_test_gives_the_very_numbers_of_the_results(fitted: Path) -> None:
+    cli = run_cli(with_checkpoint_config(["test", "--ckpt_path", str(fitted / "checkpoints/last.ckpt")]), 0.0)
+    saved = json.loads((fitted / "results.json").read_text())
+    assert cli.model.results.keys() == {"train", "test"}
+    for split, result in cli.model.results.items():
+        assert json.loads(json.dumps(result._asdict())) == saved[split]  # misses, loss, error, missed, predicted ...
+    assert saved["test"]["misses"] == len(saved["test"]["missed"]) == len(saved["test"]["predicted"]) > 0
+
+
+# Image files ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with three digits, of names that are not easy, and with no data set anywhere."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    digits = load_digits().images
+    for name, digit in (('10 "a, b".png', 7), ("9.png", 3), ("lines\n\x1b[2J.png", 1)):
+        page = np.full((60, 60), 240, np.uint8)
+        page[10:50, 10:50] = np.kron(240 - 15 * digits[digit], np.ones((5, 5))).astype(np.uint8)
+        Image.fromarray(page).save(folder / name)
+    monkeypatch.setenv("LECUN_REPRO_DATA", str(tmp_path / "nowhere"))
+    monkeypatch.setattr("lecun_repro.data.files.urlopen", lambda *args, **kwargs: pytest.fail("a download"))
+    return folder
+
+
+def test_predicts_image_files(fitted: Path, photos: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    last = fitted / "checkpoints/last.ckpt"
+    flags = ("--data.source=mnist", "--data.train_size=null", "--data.images", "photos/*.png")  # which is not there
+    run("predict", "--ckpt_path", last, *flags)
+    out, err = capfd.readouterr()
+    assert not err
+    head, *lines = out.splitlines()
+    assert head.split() == ["file", "digit", "probability", "margin", "runner-up"]
+    names = ["photos/9.png", 'photos/10 "a, b".png', r"photos/lines\n\x1b[2J.png"]
+    assert [line[: line.rindex("  ", 0, head.index("digit") + 1)].strip() for line in lines] == names
+    assert {len(line) for line in lines} == {len(head)}
+    run("predict", "--ckpt_path", last, *flags, "--output", "digits.csv")
+    out, err = capfd.readouterr()
+    assert not out + err
+    with Path("digits.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["file"] for row in rows] == ["photos/9.png", 'photos/10 "a, b".png', "photos/lines\n\x1b[2J.png"]
+    assert list(rows[0]) == ["file", "digit", "probability", "margin", "runner_up"]
+    for row, line in zip(rows, lines, strict=True):
+        assert line.split()[-4::3] == [row["digit"], row["runner_up"]]
+        assert 0 <= float(row["margin"]) <= float(row["probability"]) <= 1
+
+
+def test_bytes_of_a_file_s_name_survive(fitted: Path, photos: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    strange = os.fsencode(photos) + b"/\xff.png"
+    try:
+        (photos / "9.png").rename(os.fsdecode(strange))
+    except OSError:
+        pytest.skip("names are text on this file system")
+    last = fitted / "checkpoints/last.ckpt"
+    run("predict", "--ckpt_path", last, "--data.images", f"{photos}/*", "--output", "digits.csv")
+    assert strange in Path("digits.csv").read_bytes()
+    run("predict", "--ckpt_path", last, "--data.images", f"{photos}/*")
+    out, err = capfd.readouterr()
+    assert r"\udcff.png" in out
+    assert not err
+
+
+def test_what_gives_no_digit_is_named_and_the_rest_done(
+    fitted: Path, photos: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    last = fitted / "checkpoints/last.ckpt"
+    (photos / "a.svg").write_text("<svg/>")
+    (photos / "z\n.png").mkdir()
+    Image.new("L", (40, 40), 230).save(photos / "blank.png")
+    run("predict", "--ckpt_path", last, "--data.images", "photos/*", "--output", "digits.csv", code=1)
+    out, err = capfd.readouterr()
+    assert not out
+    assert err.splitlines() == [
+        "lecun-repro: skipped photos/a.svg: not an image; allowed: PNG, JPEG, GIF, BMP, PPM",
+        "lecun-repro: skipped photos/blank.png: blank",
+        r"lecun-repro: skipped photos/z\n.png: a folder",
+    ]
+    assert Path("digits.csv").read_text().count(".png") == 3
+    run("predict", "--ckpt_path", last, "--data.images", "[photos/a.svg,photos/b*.png]", "--output", "none.csv", code=1)
+    assert Path("none.csv").read_text() == "file,digit,probability,margin,runner_up\n"
+    run("predict", "--ckpt_path", last, "--data.images", "photos/blank.png", code=1)
+    out, err = capfd.readouterr()
+    assert out.split() == ["file", "digit", "probability", "margin", "runner-up"]
+    assert len(err.splitlines()) == 3
+
+
+def test_images_that_cannot_be_predicted(fitted: Path, photos: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    last = fitted / "checkpoints/last.ckpt"
+    run("predict", "--ckpt_path", last, "--data.images", "photos/*.jpg", "--output", "digits.csv", code=2)
+    for command in (("test", "--ckpt_path", last), ("validate", "--ckpt_path", last), ("fit", "--config", QUICKSTART)):
+        run(*command, "--data.images", "photos/*.png", code=2)
+    run("reproduce", "--configs", QUICKSTART, "--data.images", "photos/*.png", "--seeds", 1, code=2)
+    out, err = capfd.readouterr()
+    nothing, *others = err.splitlines()
+    assert nothing == (
+        "lecun-repro: error: data.images: 'photos/*.jpg' matches no file; allowed: files and patterns, in quotes"
+    )
+    commands = ("test", "validate", "fit", "fit")
+    assert others == [
+        f"lecun-repro: error: data.images: photos/*.png; allowed: null; only predict reads images, {name} does not"
+        for name in commands
+    ]
+    assert not out
+    assert not Path("digits.csv").exists()
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        {"data": {"images": "photos/*.png"}},
+        {"data": {"images+": ["photos/9.png"]}},
+        {"data": {"images": ["photos/9.png", "/etc/passwd"], "root": "photos"}},
+        {"data.images": "photos/*.png"},
+        {"output": "written.csv"},
+        {"predict": {"data": {"images": "photos/*.png"}}},
+        {"config": "photos/other.yaml"},
+    ],
+)
+def test_no_checkpoint_names_files_of_this_machine(
+    planted: dict, fitted: Path, photos: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    content = torch.load(fitted / "checkpoints/last.ckpt", weights_only=True)
+    config = content["lecun_repro"]["config"]
+    assert not {"root", "images"} & config["data"].keys()
+    for key, value in planted.items():
+        config[key] = config[key] | value if key == "data" else value
+    (photos / "other.yaml").write_text("data: {images: photos/9.png}")
+    torch.save(content, "planted.ckpt")
+    run("predict", "--ckpt_path", "planted.ckpt")
+    out, err = capfd.readouterr()
+    assert out.startswith("index,digit,")
+    assert len(out.splitlines()) == 501
+    assert not err
+    assert not Path("written.csv").exists()
 
 
 def test_no_argument_of_fit_leaks() -> None:

@@ -34,6 +34,10 @@ RESULTS = "results.json"
 
 SECTIONS: dict[str, Callable[..., Any]] = {"data": DigitsDataModule, "model": DigitClassifier}
 
+# What a checkpoint carries of its configuration, and which of its data's arguments it does not: files of one machine.
+CARRIED = ("seed_everything", "data", "model", "optimizer", "lr_scheduler")
+LOCAL = ("root", "images")
+
 # Where a run reads, writes and shows things has no part in its configuration's identity.
 PLACES = {
     "data.root",
@@ -167,8 +171,8 @@ class RecordRun(SaveConfigCallback):
     # What makes a checkpoint usable without its YAML, and a resumed run's record that of an undisturbed one.
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        config = {k: self.resolved[k] for k in ("seed_everything", "data", "model", "optimizer", "lr_scheduler")}
-        config["data"] = {k: v for k, v in config["data"].items() if k != "root"}
+        config = {k: self.resolved[k] for k in CARRIED}
+        config["data"] = {k: v for k, v in config["data"].items() if k not in LOCAL}
         checkpoint.setdefault("lecun_repro", {}).update(
             row=trainer.logger.name if trainer.logger else None,
             config=config,
@@ -292,9 +296,9 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes a file that is there as a whole or not at all."""
+    """Writes a file that is there as a whole or not at all; names of files in a text keep their bytes."""
     with replacing(path) as file:
-        file.write(content if isinstance(content, bytes) else content.encode())
+        file.write(content if isinstance(content, bytes) else content.encode(errors="surrogateescape"))
 
 
 def size_table(module: DigitClassifier) -> str:

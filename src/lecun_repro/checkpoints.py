@@ -19,8 +19,7 @@ from lecun_repro.strict import MOST_VALUES
 MOST_PICKLE = 64 * 2**20  # bytes of structure and plain values; a real one has ten thousand to a million
 MOST_NODES = 2_000_000  # values of a whole checkpoint, everything that is there several times counted as often
 
-# What `test` and the like take from a checkpoint's configuration. The data folder is the user's, and neither optimizer
-# nor schedule is needed.
+# What `test` and the like take from a checkpoint's configuration; neither optimizer nor schedule is needed.
 TAKEN = ("seed_everything", "data", "model")
 TRUSTED = ("lecun_repro.", "torch.")  # whose classes a checkpoint may name by itself
 
@@ -134,8 +133,6 @@ def checkpoint_config(saved: dict[str, Any], named: Sequence[str]) -> dict[str, 
     if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
         raise ValueError("names no configuration")
     taken = {key: config[key] for key in TAKEN if key in config}
-    if isinstance(taken.get("data"), dict):
-        taken["data"] = {key: value for key, value in taken["data"].items() if key != "root"}
     for value in _values(taken, MOST_VALUES):
         name = value.get("class_path", "") if isinstance(value, dict) else ""
         if not isinstance(name, str) or (name and not name.startswith(TRUSTED) and name not in named):

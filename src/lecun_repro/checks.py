@@ -71,6 +71,8 @@ def check(subcommand: str, config: Namespace) -> None:
             raise fault(f"{key}.class_path", path, f"a subclass of {base.__name__}, which itself computes nothing")
     check_devices(config.trainer)
     check_data(config.data, config.trainer)
+    if config.data.images is not None and subcommand != "predict":
+        raise fault("data.images", config.data.images, f"null; only predict reads images, {subcommand} does not")
     optimizer = check_optimizer(config)
     if subcommand == "fit":
         check_passes(config.trainer)

@@ -20,7 +20,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, LRSched
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.optim import Optimizer
 
-from lecun_repro.callbacks import FitProgress, LastPass, RecordRun, log_dir, write_atomically
+from lecun_repro.callbacks import LOCAL, FitProgress, LastPass, RecordRun, log_dir, write_atomically
 from lecun_repro.checkpoints import check_fits, checkpoint_config
 from lecun_repro.checks import check, load_checkpoint, mapped_errors
 from lecun_repro.data import DataError, DigitsDataModule
@@ -33,6 +33,7 @@ from lecun_repro.module import DigitClassifier
 from lecun_repro.network import Network
 from lecun_repro.packages import CompileError
 from lecun_repro.pictures import Pictures
+from lecun_repro.predictions import prediction_table, printable, readable_table
 from lecun_repro.strict import (
     DigitsParser,
     ParseFailed,
@@ -82,7 +83,7 @@ class DigitsTrainer(Trainer):
         weights_only: bool | None = None,
         output: str | None = None,
     ) -> Any:
-        """Predict the digits of the second split, as lines of CSV.
+        """Predict the digits of the second split, as lines of CSV, or those of image files, as a table.
 
         Args:
             model: The model.
@@ -91,25 +92,21 @@ class DigitsTrainer(Trainer):
             return_predictions: Ignored, they are always returned.
             ckpt_path: The checkpoint.
             weights_only: Ignored, a checkpoint holds nothing else.
-            output: File for the lines, which are otherwise printed.
+            output: File for the lines, as CSV, which are otherwise printed.
         """
-        predictions = super().predict(model, dataloaders, datamodule, True, ckpt_path, True)
-        table = prediction_table(torch.cat(predictions))  # type: ignore[arg-type]
-        if output is None:
+        pictures = getattr(datamodule, "pictures", None)
+        files = None if pictures is None else pictures.files
+        predictions: list[Any] = []
+        if files != []:  # of no digits at all Lightning warns
+            predictions = super().predict(model, dataloaders, datamodule, True, ckpt_path, True)  # type: ignore[assignment]
+        probabilities = torch.cat([torch.empty(0, 10), *predictions])
+        if output is not None:
+            write_atomically(Path(output), prediction_table(probabilities, files))
+        else:
+            table = prediction_table(probabilities) if files is None else readable_table(probabilities, files)
             sys.stdout.write(table)
             sys.stdout.flush()
-        else:
-            write_atomically(Path(output), table)
         return predictions
-
-
-def prediction_table(probabilities: torch.Tensor) -> str:
-    """Confidences (n, 10) -> CSV: the digit predicted, its lead over the second and which that is."""
-    highest, digits = probabilities.topk(2)
-    lines = ["index,digit,probability,margin,runner_up"]
-    for index, ((first, second), (digit, runner_up)) in enumerate(zip(highest.tolist(), digits.tolist(), strict=True)):
-        lines.append(f"{index},{digit},{first:.6f},{first - second:.6f},{runner_up}")
-    return "\n".join(lines) + "\n"
 
 
 class DigitsCLI(LightningCLI):
@@ -219,6 +216,14 @@ class DigitsCLI(LightningCLI):
             except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
                 raise self._unfit(path, error) from None
 
+    def after_predict(self) -> None:
+        """Names the image files that gave no digit; the exit code then tells that not all is done."""
+        skipped = () if self.datamodule.pictures is None else self.datamodule.pictures.skipped
+        for file, reason in skipped:
+            print(f"{PROGRAM}: skipped {printable(file)}: {printable(one_line(reason))}", file=sys.stderr)
+        if skipped:
+            raise SystemExit(1)
+
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         return super()._prepare_subcommand_kwargs(subcommand) | {"weights_only": True}
 
@@ -270,7 +275,9 @@ def with_checkpoint_config(args: list[str]) -> list[str]:
         config = json.dumps(checkpoint_config(saved, [value for _, value in flags(args[1:]) if value]))
     except (TypeError, ValueError, RecursionError) as error:
         raise fault("ckpt_path", f"{paths[-1]}, which {one_line(str(error))}", "a checkpoint that fit wrote") from None
-    return [args[0], "--config", config, *args[1:]]
+    # Of this machine's files a checkpoint names none, in whatever way it may try.
+    places = [f"--data.{name}=null" for name in LOCAL]
+    return [args[0], "--config", config, *places, *args[1:]]
 
 
 def known_subcommand(args: list[str]) -> None:

@@ -14,6 +14,7 @@ from lecun_repro.data import digits, mnist, usps
 from lecun_repro.data.blocks import Blocks, Chunks
 from lecun_repro.data.draws import draw_indices
 from lecun_repro.data.files import DataError, data_root
+from lecun_repro.data.images import Pictures, read_pictures
 from lecun_repro.data.shifts import Shift
 from lecun_repro.data.splits import Split
 
@@ -54,11 +55,15 @@ class DigitsDataModule(LightningDataModule):
         root: Folder of the data files; by default that of the environment variable LECUN_REPRO_DATA, else
             `data`.
         seed: Seed of the shifts, an integer from 0.
+        images: For `predict` alone: image files (PNG, JPEG, GIF, BMP or PPM) with one digit each, dark or light, in
+            the place of the second split; a file, a pattern in quotes such as "photos/*.png", or a list of them. No
+            data set is then loaded.
 
     Attributes:
         train: The training digits.
         second: The test digits, or those held out.
         second_name: What `second` is: `test` or `holdout`.
+        pictures: What the image files gave, after `setup`; None without `images`.
     """
 
     train: Split
@@ -76,6 +81,7 @@ class DigitsDataModule(LightningDataModule):
         block_size: PositiveInt = 2048,
         root: str | os.PathLike[str] | None = None,
         seed: NonNegativeInt = 1337,
+        images: list[str] | str | None = None,
     ) -> None:
         super().__init__()
         _require_choice("source", source, get_args(SourceName))
@@ -97,6 +103,8 @@ class DigitsDataModule(LightningDataModule):
         self.block_size = block_size
         self.root = root
         self.seed = seed
+        self.images = images
+        self.pictures: Pictures | None = None
 
     @property
     def second_name(self) -> str:
@@ -130,11 +138,17 @@ class DigitsDataModule(LightningDataModule):
         return 1.0 if self.trainer is None else self.trainer.limit_train_batches
 
     def setup(self, stage: str | None = None) -> None:
-        """Loads the digits, once.
+        """Loads the digits, once: those of the data set, or, if there are `images`, those alone.
 
         Raises:
-            DataError: Data are missing or not what they should be, or fewer than wanted.
+            DataError: Data are missing or not what they should be, or fewer than wanted; or something else than
+                predicting is about to be done with images.
         """
+        if self.images is not None:
+            if stage not in (None, "predict"):
+                raise DataError(f"data.images can be predicted alone; they have no labels to {stage} with")
+            self.pictures = self.pictures or read_pictures(self.images)
+            return
         if 0 < getattr(self.trainer, "overfit_batches", 0) < 1:
             raise DataError("trainer.overfit_batches is a fraction; give it as a number of updates")
         if hasattr(self, "second"):
@@ -184,8 +198,8 @@ class DigitsDataModule(LightningDataModule):
         return self.val_dataloader()
 
     def predict_dataloader(self) -> Chunks:
-        """The second split."""
-        return Chunks(self.second)
+        """The second split, or the digits of the images."""
+        return Chunks(self.second if self.pictures is None else self.pictures.digits)
 
 
 def _require_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
