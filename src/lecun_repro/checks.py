@@ -36,6 +36,8 @@ REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
     "gradient_clip_val": ((None,), "null; clipping is not supported because updates run as one sequence"),
     "gradient_clip_algorithm": ((None,), "null; clipping is not supported because updates run as one sequence"),
     "sync_batchnorm": ((False,), "false; it is not supported because updates run on one device"),
+    "val_check_interval": ((None, 1.0), "1.0; others are not supported because each pass is evaluated at its end"),
+    "check_val_every_n_epoch": ((1,), "1; others are not supported because the curve has every pass"),
     "barebones": ((False,), "false; it is not supported because it leaves out the evaluation"),
 }
 
@@ -52,6 +54,8 @@ BOUNDS = {
     **dict.fromkeys(("end_factor",), "a number from 0 to 1"),
 }
 
+MOST_THREADS = 1024
+
 CHECKPOINT = "a local checkpoint that fit wrote, such as lightning_logs/quickstart/version_0/checkpoints/last.ckpt"
 
 
@@ -64,6 +68,8 @@ def check(subcommand: str, config: Namespace) -> None:
     seed = config.seed_everything
     if isinstance(seed, bool) or not 0 <= seed < 2**32:
         raise fault("seed_everything", seed, SEEDS)
+    if config.threads > MOST_THREADS:
+        raise fault("threads", config.threads, f"an integer from 1 to {MOST_THREADS}")
     for key in ("trainer", "optimizer", "lr_scheduler", "model.network", "model.head"):
         check_no_hidden_class(config.get(key), key)
     for key, base in (("model.network", Network), ("model.head", Head)):
@@ -121,6 +127,9 @@ def check_devices(trainer: Namespace) -> None:
         value = trainer.get(name)
         if not any(value == each and type(value) is type(each) for each in allowed):
             raise fault(f"trainer.{name}", value, why)
+    for name, least in (("log_every_n_steps", 0), ("num_sanity_val_steps", -1)):
+        if (trainer.get(name) or 0) < least:
+            raise fault(f"trainer.{name}", trainer[name], f"an integer from {least}")
     if 0 < trainer.overfit_batches < 1:
         raise fault("trainer.overfit_batches", trainer.overfit_batches, "a whole number of updates")
 
@@ -131,6 +140,13 @@ def check_passes(trainer: Namespace) -> None:
         raise fault("trainer.max_epochs", passes, "a number of passes from 1, or -1 for no end")
     if steps == 0 or steps < -1:
         raise fault("trainer.max_steps", steps, "a number of updates from 1, or -1 for no limit")
+    least = trainer.min_epochs or 0
+    if least < 0 or (passes not in (None, -1) and least > passes):
+        raise fault("trainer.min_epochs", least, "a number of passes from 0 to trainer.max_epochs")
+    # A fit whose passes are not evaluated, or that has none, would end without results.
+    for name in ("limit_train_batches", "limit_val_batches"):
+        if trainer[name] == 0:
+            raise fault(f"trainer.{name}", trainer[name], "above 0, as every pass trains and is evaluated")
     if passes is None and steps == -1 and trainer.max_time is None and not trainer.fast_dev_run:
         raise fault("trainer.max_epochs", "missing", "a number of passes from 1 (or trainer.max_steps or max_time)")
     every = trainer.check_val_every_n_epoch or 1
@@ -273,8 +289,11 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     if "://" in str(path) or str(path).startswith(("http:", "https:")):
         raise fault("ckpt_path", path, f"{CHECKPOINT}; addresses are refused, download the file first")
-    if not Path(path).is_file():
-        raise fault("ckpt_path", f"{path}, {'a folder' if Path(path).is_dir() else 'no such file'}", CHECKPOINT)
+    try:
+        if not Path(path).is_file():
+            raise fault("ckpt_path", f"{path}, {'a folder' if Path(path).is_dir() else 'no such file'}", CHECKPOINT)
+    except (OSError, ValueError) as error:  # a name that is none, a folder that may not be entered
+        raise fault("ckpt_path", f"{path}, {getattr(error, 'strerror', None) or error}", CHECKPOINT) from None
     try:
         check_archive(path)
         with warnings.catch_warnings():

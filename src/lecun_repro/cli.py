@@ -201,9 +201,9 @@ class DigitsCLI(LightningCLI):
         self.trainer_defaults["callbacks"] = [kind() for kind, is_wanted in wanted.items() if is_wanted is not False]
         try:
             return super().instantiate_trainer(**kwargs)
-        except (MisconfigurationException, ValueError) as error:
+        except (MisconfigurationException, ValueError, ImportError) as error:
             named = [name for name in vars(given) if name in str(error)]
-            named += ["accelerator"] if "backend" in str(error) else []
+            named += ["accelerator"] if "backend" in str(error) or isinstance(error, ImportError) else []
             if not named:
                 raise
             raise fault(f"trainer.{named[0]}", given[named[0]], f"what Lightning takes ({error})") from None

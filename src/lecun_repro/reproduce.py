@@ -177,6 +177,7 @@ def plan(file: Path, config: dict[str, Any], seeds: list[int], vary_draw: bool, 
         digest = config_hash(for_seed(config, seed, vary_draw))
         folder = Path(logs) / row_of(file) / f"seed_{seed}_{digest}"
         flags = [*extra, "--seed_everything", str(seed), "--trainer.logger.init_args.version", folder.name]
+        flags += ["--trainer.logger.init_args.name", row_of(file)]  # that of a copied YAML may be another row's
         flags += ["--data.draw", str(seed)] if vary_draw else []
         every = trainer["check_val_every_n_epoch"] or 1
         passes = trainer["max_epochs"]

@@ -27,6 +27,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 set_parsing_settings(config_read_mode_fsspec_enabled=False)  # Lightning lets a configuration come from a URL
 
 MOST_VALUES = 10_000  # of a configuration; more are an attack by nested aliases
+DEEPEST = 50  # values of a configuration within one another; a real one has eight
 SEEDS = "an integer from 0 to 4294967295"
 
 
@@ -152,6 +153,8 @@ class _Loader(get_yaml_default_loader()):  # type: ignore[misc]
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         keys: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key that is no plain value", key.start_mark)
             if key.value in keys:
                 raise yaml.constructor.ConstructorError(None, None, f"key {key.value} is there twice", key.start_mark)
             if isinstance(key.value, str):
@@ -190,9 +193,9 @@ def load_config(given: str) -> dict[str, Any]:
 
 def _read(path: Path) -> str:
     allowed = "a YAML file such as configs/quickstart.yaml"
-    if path.is_dir():
-        raise fault("config", f"{path}: a directory", allowed)
     try:
+        if path.is_dir():
+            raise fault("config", f"{path}: a directory", allowed)
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
@@ -204,14 +207,15 @@ def _read(path: Path) -> str:
 
 
 def _count(tree: Any) -> int:
-    """Values in a tree, every alias followed; OverflowError if there are too many."""
-    stack, n = [tree], 0
+    """Values in a tree, every alias followed; OverflowError if there are too many, or too many within one another."""
+    stack, n = [(tree, 0)], 0
     while stack:
-        value = stack.pop()
+        value, depth = stack.pop()
         n += 1
-        if n > MOST_VALUES:
+        if n > MOST_VALUES or depth > DEEPEST:
             raise OverflowError
-        stack += value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+        inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        stack += [(item, depth + 1) for item in inside]
     return n
 
 
