@@ -74,7 +74,7 @@ def test_of_several_verdicts_one_failure_is_enough() -> None:
     assert all_of([HOLDS, HOLDS]) == HOLDS
 
 
-TOML = 'substantial_percent = 20\n[rules]\nbetter = "a cut of SUBSTANTIAL %"\n'
+TOML = 'substantial_percent = 20\nfurther_results = "article.json"\n[rules]\nbetter = "a cut of SUBSTANTIAL %"\n'
 
 
 def answer(folder: Path, claim: str, *results: list[dict[str, Any]], toml: str = TOML) -> tuple[str, str, str]:

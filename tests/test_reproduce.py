@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lecun_repro.cli import main
+from lecun_repro.cli import main, quiet
 from lecun_repro.commands import resolve
 from lecun_repro.reproduce import perform_one, plan
 
@@ -64,6 +64,7 @@ def test_rows_by_seeds_are_run_once(rows: Path, capsys: pytest.CaptureFixture) -
 
 
 def test_the_bar_counts_passes_without_an_evaluation_as_well(rows: Path) -> None:
+    quiet()
     flags = [*SHORT[2:], "--data.source", "digits", "--trainer.check_val_every_n_epoch", "2"]
     (run,) = plan(rows / "1_baseline.yaml", resolve(str(rows / "1_baseline.yaml"), flags), [1337], False, flags)
     done: list[int] = []

@@ -1,7 +1,7 @@
 """The report on claims: each a comparison of rows, by rules that a TOML file beside the results holds.
 
 What is claimed, which rows are compared and the rules' words are that file's (results/claims.toml); how rows are
-compared is in `comparisons`. Rows that are not among the results are those of article.json beside them.
+compared is in `comparisons`. The file also names further results beside them, for rows that are not among these.
 """
 
 import tomllib
@@ -26,7 +26,7 @@ def read(path: Path) -> dict[str, Any]:
     try:
         given = tomllib.loads(path.read_text())
         kinds = [claim["kind"] for claim in given["claim"]]
-        given["substantial_percent"], given["rules"]
+        given["substantial_percent"], given["rules"], given["further_results"]
     except (tomllib.TOMLDecodeError, KeyError) as error:
         raise fault("results", f"{path}: {error}", "a TOML file of claims, as results/claims.toml") from None
     for kind in kinds:
@@ -38,7 +38,7 @@ def read(path: Path) -> dict[str, Any]:
 def answers(path: Path, rows: Rows) -> list[Answer]:
     """The answer to every claim of a TOML file, from the results beside it."""
     given = read(path)
-    rows = {**load(path.with_name("article.json")), **rows}
+    rows = {**load(path.with_name(given["further_results"])), **rows}
     shared = Given(path.parent, given["substantial_percent"])
     return [KINDS[claim["kind"]](claim, rows, shared) for claim in given["claim"]]
 

@@ -20,6 +20,7 @@ class Curve(NamedTuple):
     runs: dict[int, list[Results]]  # by size
     law: PowerLaw
     article: dict[int, float]
+    largest: int  # of the sizes that the claim names
     step: Gain | None  # from the base size to the largest
 
     @property
@@ -33,7 +34,7 @@ def curve_over_sizes(claim: Claim, rows: Rows, given: Given) -> Answer:
     judged = [curve_of(part, rows, unit) for part in claim["series"]]
     curves = [c for c in (*judged, *(curve_of(part, rows, unit) for part in claim.get("beside", []))) if c is not None]
     verdicts = [NOT_SHOWN if c is None or c.step is None else substantial_gain(c.step, given) for c in judged]
-    measured = [f"{c.name}, {unit:,} to {max(c.runs):,} digits: {change_of(c.step)}" for c in judged if c is not None]
+    measured = [f"{c.name}, {unit:,} to {c.largest:,} digits: {change_of(c.step)}" for c in judged if c is not None]
     panels: dict[str, list[Series]] = {}
     for curve in curves:
         name, _, panel = curve.name.partition(", ")
@@ -50,8 +51,9 @@ def curve_of(part: Mapping, rows: Rows, unit: int) -> Curve | None:
         return None
     law = power_law(list(runs), [float(np.mean(test_errors(results))) for results in runs.values()], unit)
     article = {int(size): error for size, error in part["article"].items()}
-    step = gain(rows, part["rows"][str(unit)], part["rows"][str(max(runs))])
-    return Curve(part["name"], runs, law, article, step)
+    largest = max(map(int, part["rows"]))
+    step = gain(rows, part["rows"][str(unit)], part["rows"][str(largest)])
+    return Curve(part["name"], runs, law, article, largest, step)
 
 
 def exponents(curve: Curve) -> list[float]:
@@ -76,7 +78,7 @@ def law_note(curve: Curve) -> str:
         for size, error in curve.article.items()
     ]
     return (
-        f"**{curve.name}.** From {law.unit:,} to {max(curve.runs):,} digits: {change_of(curve.step)}. Law of the "
+        f"**{curve.name}.** From {law.unit:,} to {curve.largest:,} digits: {change_of(curve.step)}. Law of the "
         f"means: error = {law.scale:.2f} % * (digits / {law.unit:,}) ^ -{law.exponent:.2f}; exponent over seeds "
         f"{mean}; the article's two points imply {implied:.2f}. Its {'; its '.join(points)}."
     )
