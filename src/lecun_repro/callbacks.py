@@ -124,16 +124,20 @@ class RecordRun(SaveConfigCallback):
         directory = log_dir(trainer)
         if directory is None or trainer.interrupted:
             return
+        if (writer := writer_of(trainer)) is not None:
+            show_hyperparameters(writer, hyperparameters(trainer, pl_module))
+            self.show_rejection(writer, pl_module, trainer.current_epoch)
+        # Last, as it is what tells that a run is done.
         write_atomically(directory / RESULTS, json.dumps(self.record(trainer, pl_module), indent=1) + "\n")
-        if (writer := writer_of(trainer)) is None:
-            return
-        show_hyperparameters(writer, hyperparameters(trainer, pl_module))
-        second = pl_module.splits()[1]
+
+    def show_rejection(self, writer: SummaryWriter, module: DigitClassifier, passes: int) -> None:
+        """What rejecting digits would buy on the second split, as a figure in TensorBoard."""
+        second = module.splits()[1]
         curve = self.results[second].rejection if second in self.results else None
         if curve is not None:
             from lecun_repro.figures import rejection_figure  # matplotlib, which takes a while
 
-            writer.add_figure(f"rejection/{second}", rejection_figure({second: [curve]}), trainer.current_epoch)
+            writer.add_figure(f"rejection/{second}", rejection_figure({second: [curve]}), passes)
 
     def on_exception(self, trainer: Trainer, pl_module: DigitClassifier, exception: BaseException) -> None:  # type: ignore[override]
         directory = log_dir(trainer)

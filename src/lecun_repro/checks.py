@@ -37,7 +37,6 @@ REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
     "gradient_clip_algorithm": ((None,), "null; clipping is not supported because updates run as one sequence"),
     "sync_batchnorm": ((False,), "false; it is not supported because updates run on one device"),
     "val_check_interval": ((None, 1.0), "1.0; others are not supported because each pass is evaluated at its end"),
-    "check_val_every_n_epoch": ((1,), "1; others are not supported because the curve has every pass"),
     "barebones": ((False,), "false; it is not supported because it leaves out the evaluation"),
 }
 

@@ -90,10 +90,11 @@ def ranged(values: Sequence[float], digits: int = 0) -> str:
 
 
 def inference(claim: Claim, rows: Rows, given: Given) -> Answer:
-    """Latencies of one digit, from a benchmark's list of objects with row, engine, latency_us and latency_us_iqr."""
+    """Latencies of one digit, from a benchmark's measurements with row, engine, latency_us and latency_us_iqr."""
     first, last = claim["first"], claim["last"]
     try:
-        measured = {(e["engine"], e["row"]): latency(e) for e in json.loads((given.folder / claim["file"]).read_text())}
+        entries = json.loads((given.folder / claim["file"]).read_text())["measurements"]
+        measured = {(e["engine"], e["row"]): latency(e) for e in entries}
     except (OSError, ValueError, KeyError, TypeError):
         measured = {}
     engines = [engine for engine, row in measured if row == first and (engine, last) in measured]
@@ -113,7 +114,6 @@ def inference(claim: Claim, rows: Rows, given: Given) -> Answer:
 
 
 def latency(entry: Mapping[str, Any]) -> tuple[float, Interval]:
-    """The median, and the interquartile range: given as two numbers, or as a width, which is laid about the median."""
-    median, given = float(entry["latency_us"]), entry.get("latency_us_iqr") or 0.0
-    low, high = given if isinstance(given, list) else (median - given / 2, median + given / 2)
-    return median, Interval(float(low), float(high))
+    """The median and its quartiles."""
+    low, high = entry["latency_us_iqr"]
+    return float(entry["latency_us"]), Interval(float(low), float(high))

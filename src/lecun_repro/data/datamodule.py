@@ -14,7 +14,7 @@ from lecun_repro.data import digits, mnist, usps
 from lecun_repro.data.blocks import Blocks, Chunks
 from lecun_repro.data.draws import draw_indices
 from lecun_repro.data.files import DataError, data_root
-from lecun_repro.data.images import Pictures, read_pictures
+from lecun_repro.data.images import ImageDigits, read_pictures
 from lecun_repro.data.shifts import Shift
 from lecun_repro.data.splits import Split
 
@@ -104,7 +104,7 @@ class DigitsDataModule(LightningDataModule):
         self.root = root
         self.seed = seed
         self.images = images
-        self.pictures: Pictures | None = None
+        self.pictures: ImageDigits | None = None
 
     @property
     def second_name(self) -> str:

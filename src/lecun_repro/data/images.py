@@ -63,7 +63,7 @@ class Blank(Unreadable):
     """There is nothing on it."""
 
 
-class Pictures(NamedTuple):
+class ImageDigits(NamedTuple):
     """What a number of image files gave."""
 
     files: list[str]  # those with a digit, as they were named
@@ -71,7 +71,7 @@ class Pictures(NamedTuple):
     skipped: list[tuple[str, str]]  # the other files, each with the reason
 
 
-def read_pictures(images: str | Iterable[str]) -> Pictures:
+def read_pictures(images: str | Iterable[str]) -> ImageDigits:
     """The digits of all files that `images` names.
 
     Args:
@@ -87,7 +87,7 @@ def read_pictures(images: str | Iterable[str]) -> Pictures:
             files.append(file)
         except Unreadable as reason:
             skipped.append((file, str(reason)))
-    return Pictures(files, Split(to_16x16(np.concatenate(digits)), torch.full((len(files),), -1)), skipped)
+    return ImageDigits(files, Split(to_16x16(np.concatenate(digits)), torch.full((len(files),), -1)), skipped)
 
 
 def find_files(images: str | Iterable[str]) -> list[str]:
