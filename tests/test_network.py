@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lecun_repro.fully_connected import FullyConnected1989
+from lecun_repro.heads import CrossEntropy, Head, TanhMSE
 from lecun_repro.network import (
     ACTIVATIONS,
     ARTICLE_TABLE,
@@ -272,6 +273,22 @@ def test_gradient_along_a_random_direction_of_all_weights(activation: str) -> No
             return other(images).square().sum()
 
     torch.testing.assert_close((moved(1e-6) - moved(-1e-6)) / 2e-6, slope, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("n", [FEW, MANY])  # as patches, and as whole digits
+@pytest.mark.parametrize("head", [TanhMSE(), TanhMSE("scaled_tanh", 1.0), CrossEntropy()], ids=["mse", "scaled", "ce"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_gradient_of_the_loss_equals_finite_differences(activation: str, head: Head, n: int) -> None:
+    net = network(activation=activation)
+    prepared, labels = net.prepare(digits(n)[None])[0], torch.arange(n) % 10
+    names = [name for name, _ in net.named_parameters()]
+
+    def loss(*weights: Tensor) -> Tensor:
+        given = {f"network.{name}": weight for name, weight in zip(names, weights, strict=True)}
+        return head.loss(torch.func.functional_call(_Prepared(net), given, (prepared,)), labels)
+
+    weights = [p.detach().clone().requires_grad_() for p in net.parameters()]
+    assert torch.autograd.gradcheck(loss, weights, fast_mode=True)
 
 
 class _Prepared(torch.nn.Module):

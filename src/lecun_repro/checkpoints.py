@@ -143,13 +143,16 @@ def checkpoint_config(saved: dict[str, Any], named: Sequence[str]) -> dict[str, 
     return taken
 
 
-def check_fits(checkpoint: dict[str, Any], module: nn.Module, parameters: Sequence[nn.Parameter]) -> None:
-    """Refuses a checkpoint whose weights or optimizer state are not those of the configured network.
+def check_fits(
+    checkpoint: dict[str, Any], module: nn.Module, parameters: Sequence[nn.Parameter], schedules: int | None
+) -> None:
+    """Refuses a checkpoint whose weights or training state are not those of the configured network and fit.
 
     Args:
         checkpoint: The checkpoint.
         module: What its weights are loaded into.
         parameters: What its optimizer state belongs to, in order.
+        schedules: How many schedules the fit has that goes on from it, 0 or 1; None if none does.
 
     Raises:
         ValueError: with the fault.
@@ -162,7 +165,14 @@ def check_fits(checkpoint: dict[str, Any], module: nn.Module, parameters: Sequen
     trained = {name for name, _ in module.named_parameters()}
     if bad := [name for name in weights if name in trained and not weights[name].isfinite().all()]:
         raise ValueError(f"{bad[0]} holds an infinity")
-    for states in checkpoint.get("optimizer_states", []):
+    if schedules is None:
+        return
+    # Lightning goes on without what is not there, from the first pass or with a fresh optimizer.
+    for key, kind, n in (("loops", dict, None), ("optimizer_states", list, 1), ("lr_schedulers", list, schedules)):
+        part = checkpoint.get(key)
+        if not isinstance(part, kind) or n not in (None, len(part)) or (kind is dict and "fit_loop" not in part):
+            raise ValueError(f"its {key} are not those of such a fit")
+    for states in checkpoint["optimizer_states"]:
         for index, state in states["state"].items():
             for name, value in state.items():
                 if isinstance(value, Tensor) and value.dim() and value.shape != parameters[index].shape:

@@ -111,6 +111,8 @@ def check_no_hidden_class(value: Any, key: str, typed: bool = True) -> None:
     elif isinstance(value, list):
         for number, item in enumerate(value):
             check_no_hidden_class(item, f"{key}[{number}]", typed)
+    elif isinstance(value, float) and not math.isfinite(value) and key.startswith("model."):
+        raise fault(key, value, "a finite number")
 
 
 # ---------------------------------------------------------------------------------------------------------------------

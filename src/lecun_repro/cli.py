@@ -211,8 +211,9 @@ class DigitsCLI(LightningCLI):
     def after_instantiate_classes(self) -> None:
         self.datamodule.setup()  # what is wrong with data or checkpoint is told before there is a log folder
         if (path := self.config[self.subcommand].ckpt_path) is not None:
+            schedules = int(self.config[self.subcommand].lr_scheduler is not None) if self.subcommand == "fit" else None
             try:
-                check_fits(load_checkpoint(path), self.model, list(self.model.network.parameters()))
+                check_fits(load_checkpoint(path), self.model, list(self.model.network.parameters()), schedules)
             except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
                 raise self._unfit(path, error) from None
 
