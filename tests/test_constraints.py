@@ -23,8 +23,9 @@ def script() -> ModuleType:
 def pinned() -> dict[str, str]:
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
     assert all(re.fullmatch(r"[a-z0-9-]+==[0-9][0-9a-z.]*", line) for line in lines), "plain names and versions"
-    assert lines == sorted(lines)
-    return dict(line.split("==") for line in lines)
+    versions = dict(line.split("==") for line in lines)
+    assert list(versions) == sorted(versions)
+    return versions
 
 
 def test_every_version_is_one_that_the_project_allows(script: ModuleType) -> None:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from lecun_repro.cli import main
 
@@ -96,6 +97,12 @@ FLAGS = [
     ("--model.head=Head", "model.head.class_path", "Head", "a subclass of Head"),
     ("--model.head=Softmax", "model.head", "Softmax", "CrossEntropy"),
     ("--lr_scheduler=StepLR", "lr_scheduler.init_args.step_size", "missing", "a value, which StepLR requires"),
+    ("--lr_scheduler=LambdaLR --lr_scheduler.lr_lambda=os._exit", "lr_scheduler.init_args.lr_lambda", "posix._exit",
+     "a Python function of one's own"),
+    ("--lr_scheduler=LambdaLR --lr_scheduler.lr_lambda=builtins.eval", "lr_scheduler.init_args.lr_lambda",
+     "builtins.eval", "a Python function of one's own"),
+    ("--lr_scheduler=LambdaLR --lr_scheduler.lr_lambda=math.sqrt", "lr_scheduler.init_args.lr_lambda", "math.sqrt",
+     "a Python function of one's own"),
     ("--lr_scheduler=SGD", "lr_scheduler", "SGD", "a subclass of LRScheduler"),
     ("--lr_scheduler.start_factor=-1", "lr_scheduler.init_args.start_factor", "-1.0", "above 0"),
     (
@@ -290,6 +297,20 @@ def test_a_class_path_where_no_type_is_known(capfd, tmp_path: Path, monkeypatch:
     flag = '--optimizer={"class_path": "untyped.Untyped", "init_args": {"what": {"class_path": "untyped.Trap"}}}'
     line = error_of(["fit", "--config", QUICKSTART, *SHORT, flag], capfd)
     check(line, "optimizer.init_args.what.class_path", "untyped.Trap", "a plain value")
+
+
+def test_an_optimizer_and_a_function_of_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "of_ones_own.py").write_text(
+        "from torch.optim import SGD\n"
+        "class Own(SGD):\n    def __init__(self, params, lr: float = 0.1):\n        super().__init__(params, lr=lr)\n"
+        "def halved(number: int) -> float:\n    return 0.5**number\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    flags = ["--optimizer=of_ones_own.Own", "--optimizer.lr=0.01", "--lr_scheduler=LambdaLR"]
+    flags += ["--lr_scheduler.lr_lambda=of_ones_own.halved", "--trainer.max_epochs=2"]
+    main(["fit", "--config", QUICKSTART, *SHORT, *flags])
+    saved = torch.load(next(tmp_path.rglob("last.ckpt")), weights_only=True)
+    assert saved["lr_schedulers"][0]["_last_lr"] == [0.0025]
 
 
 def test_missing_data_is_one_message(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,9 +3,11 @@
 import inspect
 import math
 import pickle
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -224,6 +226,9 @@ def check_schedule(config: Namespace, optimizer: Optimizer) -> None:
     if config.lr_scheduler is None:
         return
     kind = import_object(config.lr_scheduler.class_path)
+    for name, value in vars(config.lr_scheduler.get("init_args") or Namespace()).items():
+        for function in value if isinstance(value, list) else [value]:
+            check_function(f"lr_scheduler.init_args.{name}", function)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         before = optimizer.state_dict()
@@ -244,6 +249,15 @@ def check_schedule(config: Namespace, optimizer: Optimizer) -> None:
                     "lr_scheduler.init_args", f"ends after {number} of {config.trainer.max_epochs} passes",
                     f"a schedule of as many steps as passes ({kind.__name__}: {one_line(str(error))[:120]})",
                 ) from None  # fmt: skip
+
+
+def check_function(key: str, value: Any) -> None:
+    """Refuses what a configuration could have called that was not written for it, `os._exit` say."""
+    if callable(value):
+        module = str(getattr(value, "__module__", None)).split(".")[0]
+        if not isinstance(value, FunctionType) or module in sys.stdlib_module_names:
+            allowed = "a Python function of one's own, from the number of the pass to the rate's factor"
+            raise fault(key, f"{module}.{getattr(value, '__qualname__', value)}", allowed)
 
 
 def built(key: str, spec: Namespace, kind: type, build: Callable[..., Any]) -> Any:
