@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[1]
 QUICKSTART = str(ROOT / "configs/quickstart.yaml")
 CONFIGS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "configs").rglob("*.yaml"))
 SHORT = ["--trainer.max_epochs=1", "--data.source=digits", "--data.train_size=20", "--model.compile=false"]
+SHORT += ["--trainer.check_val_every_n_epoch=1"]
 
 
 def run(*args: object, code: int = 0) -> None:
