@@ -2,10 +2,12 @@
 
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image, ImageDraw
 
 from lecun_repro.cli import main
 
@@ -21,6 +23,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fresh clone, as far as the examples can tell; they follow one another in it."""
     folder = tmp_path_factory.mktemp("clone")
     (folder / "configs").symlink_to(ROOT / "configs")
+    shutil.copy(ROOT / "configs/article/5_dropout_relu.yaml", folder / "my_row.yaml")
+    (folder / "photos").mkdir()
+    drawn = Image.new("L", (40, 60), "white")
+    ImageDraw.Draw(drawn).line([(20, 8), (20, 52)], width=5)
+    drawn.save(folder / "photos/one.png")
     return folder
 
 
@@ -54,6 +61,8 @@ def test_command(arguments: list[str], folder: Path, monkeypatch: pytest.MonkeyP
             Path("results").mkdir(exist_ok=True)
             Path("results/article.json").write_bytes((ROOT / "results" / "article.json").read_bytes())
     main(arguments)
+    if "my_row.yaml" in arguments:
+        assert Path("results/my_row.md").is_file()
 
 
 def test_python_example(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,7 +125,8 @@ def reproduce(
         out = "results" if own else f"lightning_logs/results_{'_'.join(sorted(sources))}"
 
     outcomes = perform(runs, jobs, backend)
-    path = Path(out) / f"{files[0].parent.name}{'_draws' if vary_draw else ''}.json"
+    name = files[0].parent.name or row_of(files[0])  # of the folder; a file beside the user is on its own
+    path = Path(out) / f"{name}{'_draws' if vary_draw else ''}.json"
 
     def current(row: str, seed: int) -> str | None:
         return config_hash(for_seed(resolved[row], seed, vary_draw)) if row in resolved else None
