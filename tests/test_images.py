@@ -25,14 +25,12 @@ from lecun_repro.data.draws import draw_indices
 from lecun_repro.data.images import (
     FORMATS,
     MAX_BYTES,
-    Blank,
-    Unreadable,
     find_files,
-    normalised,
     read_digit,
     read_pages,
     read_pictures,
 )
+from lecun_repro.data.normalisation import Blank, Unreadable, normalised
 
 ROOT = Path(__file__).parents[1]
 
@@ -97,7 +95,7 @@ def test_size_and_place_are_those_of_mnist() -> None:
 
 
 def test_mnist_s_own_digits_stay_what_they_are(digits: np.ndarray) -> None:
-    # Exactly but for rounding; in a few of 100 a faint end of a stroke or a speck is not counted to the digit.
+    # Nearly; of about 7 in 100 a faint end of a stroke, or a speck, is not counted to the digit, which is then scaled.
     again, inverted = np.zeros_like(digits), np.zeros_like(digits)
     refused = 0
     for index, digit in enumerate(digits):
@@ -108,8 +106,8 @@ def test_mnist_s_own_digits_stay_what_they_are(digits: np.ndarray) -> None:
             refused += 1
     assert refused <= 2
     differences = np.abs(again.astype(float) - digits).mean((1, 2))
-    assert np.mean(differences > 1) < 0.04
-    assert np.median(differences) < 0.05
+    assert np.mean(differences > 1) < 0.1
+    assert np.median(differences) < 0.2  # of 255
     assert np.array_equal(again, inverted)
 
 
@@ -473,7 +471,7 @@ def test_hostile_files_take_little_memory(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the memory in use is read from Linux's /proc")
 def test_the_largest_images_take_a_bounded_amount_of_memory(tmp_path: Path) -> None:
-    page = drawn(size=(800, 800), at=(200, 200), side=400, width=40).resize((8000, 8000))
+    page = drawn(size=(800, 800), at=(200, 200), side=400, width=40).resize((8000, 8000), 0)
     saved(page.convert("CMYK"), tmp_path / "four.jpg", progressive=True)  # the most of all: 8 bytes a pixel
     image = Image.new("RGBA", page.size, "black")
     image.putalpha(Image.eval(page, lambda level: 255 - level))
@@ -531,7 +529,7 @@ def variants(digit: np.ndarray, rng: np.random.Generator) -> dict[str, Image.Ima
 @pytest.mark.full
 @pytest.mark.parametrize("seed", [1337, 1338, 1339])
 def test_the_article_s_test_digits_as_files(seed: int, real_data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
-    """`pytest -m full tests/test_images.py -n 0 -s` prints the misses of row 5's network, directly and from files."""
+    """`pytest -m full tests/test_images.py -n 0` prints the misses of row 5's network, directly and from files."""
     monkeypatch.chdir(tmp_path)
     main(["fit", "--config", str(ROOT / "configs/article/5_dropout_relu.yaml"), f"--data.root={real_data}",
           f"--seed_everything={seed}"])  # fmt: skip

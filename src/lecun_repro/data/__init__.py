@@ -1,4 +1,4 @@
-"""Digits: three sources, draws from them, shifts, and the LightningDataModule that serves them in blocks."""
+"""Digits: three sources, draws from them, shifts, image files, and the LightningDataModule that serves them."""
 
 from lecun_repro.data.blocks import Block
 from lecun_repro.data.datamodule import SOURCES, DigitsDataModule
