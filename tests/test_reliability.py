@@ -18,6 +18,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "soak"))
 
 import bad_checkpoints
+import bad_configs
 import bad_data
 import fits
 import resume
@@ -231,6 +232,12 @@ def test_bad_data_is_refused_or_the_same(real_data: Path) -> None:
     assert not faults
     assert {result for _, result in counts} == {"refused", "the same digits"}
     assert counts["no permission", "refused"] == counts["truncated", "refused"] // 3 == 2
+
+
+def test_broken_configurations_are_taken_or_refused_in_one_line() -> None:
+    counts, faults = bad_configs.check(40, seed=2)
+    assert not faults
+    assert counts["refused"] > 30
 
 
 # Two fits

@@ -347,8 +347,9 @@ def disk_fault(error: OSError) -> str:
 
 
 def fail(message: str, code: int, kind: str = "error: ") -> None:
-    """One line on standard error, and the end."""
-    print(f"{PROGRAM}: {kind}{message}", file=sys.stderr)
+    """One line on standard error, and the end. What a terminal would obey is escaped."""
+    shown = "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in message)
+    print(f"{PROGRAM}: {kind}{shown}", file=sys.stderr)
     raise SystemExit(code) from None
 
 
