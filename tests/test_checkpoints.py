@@ -21,7 +21,7 @@ SHORT = ["--trainer.max_epochs=2", "--data.train_size=20", "--data.test_size=20"
 
 # Every command that takes a checkpoint, as it is called with one.
 FIT = ("fit", "--config", QUICKSTART, *SHORT)
-COMMANDS = [FIT, ("validate",), ("test",), ("predict",)]
+COMMANDS = [FIT, ("validate",), ("test",), ("predict",), ("export", "--to", "digits.html")]
 
 each_command = pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
 

@@ -9,6 +9,7 @@ import sys
 import time
 import traceback
 import warnings
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -210,6 +211,10 @@ class DigitsCLI(LightningCLI):
 
     def after_instantiate_classes(self) -> None:
         self.datamodule.setup()  # what is wrong with data or checkpoint is told before there is a log folder
+        self.check_checkpoint()
+
+    def check_checkpoint(self) -> None:
+        """Raises UserError for a checkpoint that is not one of the configured network, optimizer and schedule."""
         if (path := self.config[self.subcommand].ckpt_path) is not None:
             schedules = int(self.config[self.subcommand].lr_scheduler is not None) if self.subcommand == "fit" else None
             try:
@@ -264,8 +269,11 @@ class DigitsCLI(LightningCLI):
         return f"; go on with the same command and --ckpt_path {path}"
 
 
-def with_checkpoint_config(args: list[str]) -> list[str]:
-    """Puts the configuration that a checkpoint carries before the flags of `validate`, `test` and `predict`."""
+def with_checkpoint_config(args: list[str], trusted: Sequence[str] = ()) -> list[str]:
+    """Puts the configuration that a checkpoint carries before the flags of `validate`, `test` and `predict`.
+
+    It may name our classes and torch's, and those that are `trusted` or named in the flags as well.
+    """
     if not args or args[0] not in ("validate", "test", "predict"):
         return args
     paths = [value for name, value in flags(args[1:]) if name == "--ckpt_path" and value is not None]
@@ -273,7 +281,7 @@ def with_checkpoint_config(args: list[str]) -> list[str]:
         return args
     saved = load_checkpoint(paths[-1])["lecun_repro"]
     try:
-        config = json.dumps(checkpoint_config(saved, [value for _, value in flags(args[1:]) if value]))
+        config = json.dumps(checkpoint_config(saved, [*trusted, *(value for _, value in flags(args[1:]) if value)]))
     except (TypeError, ValueError, RecursionError) as error:
         raise fault("ckpt_path", f"{paths[-1]}, which {one_line(str(error))}", "a checkpoint that fit wrote") from None
     # Of this machine's files a checkpoint names none, in whatever way it may try.

@@ -2,15 +2,16 @@
 
 import json
 import time
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
 from lightning.pytorch import Trainer
 
-from lecun_repro.checks import CHECKPOINT, load_checkpoint
+from lecun_repro.checks import load_checkpoint
 from lecun_repro.cli import COMMANDS, PROGRAM, DigitsCLI, run, with_checkpoint_config
 from lecun_repro.module import DigitClassifier
-from lecun_repro.strict import DigitsParser, UserError, explain, fault, flags
+from lecun_repro.strict import DigitsParser, UserError, explain, flags
 
 
 class _ParsedOnly(DigitsCLI):
@@ -43,7 +44,7 @@ class _BuiltOnly(DigitsCLI):
         return None  # type: ignore[return-value]
 
     def after_instantiate_classes(self) -> None:
-        pass
+        self.check_checkpoint()
 
     def _run_subcommand(self, subcommand: str) -> None:
         pass
@@ -58,18 +59,19 @@ def built(args: list[str]) -> DigitClassifier:
     return run(args, time.perf_counter(), _BuiltOnly).model  # type: ignore[return-value]
 
 
-def trained(ckpt_path: str) -> tuple[DigitClassifier, dict[str, Any]]:
+def trained(ckpt_path: str, trust: Sequence[str] = ()) -> tuple[DigitClassifier, dict[str, Any]]:
     """The model that `test --ckpt_path` would evaluate, with its weights, and what the checkpoint says of itself.
+
+    Args:
+        ckpt_path: The checkpoint.
+        trust: Import paths of classes that it may name, beside ours and torch's.
 
     Raises:
         UserError: not a checkpoint, or one whose configuration or weights are not those of a network and a head.
     """
-    model = built(with_checkpoint_config(["test", f"--ckpt_path={ckpt_path}"]))
+    model = built(with_checkpoint_config(["test", f"--ckpt_path={ckpt_path}"], trust))
     checkpoint = load_checkpoint(ckpt_path)
-    try:
-        model.load_state_dict(checkpoint["state_dict"])
-    except (RuntimeError, TypeError, AttributeError):
-        raise fault("ckpt_path", f"{ckpt_path}, whose weights do not fit its network", CHECKPOINT) from None
+    model.load_state_dict(checkpoint["state_dict"])
     return model.eval(), checkpoint["lecun_repro"]
 
 

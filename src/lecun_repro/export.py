@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from lecun_repro.callbacks import write_atomically
-from lecun_repro.checks import CHECKPOINT
 from lecun_repro.commands import trained
 from lecun_repro.module import DigitClassifier
 from lecun_repro.network import CONVOLVE_FROM
@@ -25,7 +24,7 @@ from lecun_repro.strict import fault, one_line
 TOLERANCE = 1e-4  # of outputs computed elsewhere; float32 sums in another order differ by 1e-6
 
 
-def export(ckpt_path: str, to: str) -> None:
+def export(ckpt_path: str, to: str, trust: list[str] | None = None) -> None:
     """Writes a checkpoint's network for use without this package.
 
     Args:
@@ -33,15 +32,14 @@ def export(ckpt_path: str, to: str) -> None:
         to: The file to write; its ending chooses what it is. `.onnx`: images (n, 1, 16, 16) in [-1, 1] to the head's
             ten outputs and the digit, for any runtime of ONNX. `.safetensors`: the weights, with the configuration.
             `.html`: a page for any browser, on which one draws digits and watches every layer.
+        trust: Import paths of networks and heads of your own that the checkpoint may name, and which are then imported.
     """
     path = Path(to)
     if path.suffix not in FORMATS:
         raise fault("to", to or "no file", f"a file whose name ends in {', '.join(FORMATS)}")
     if path.is_dir() or not path.parent.is_dir():
         raise fault("to", to, "a file in a folder that exists")
-    model, saved = trained(ckpt_path)
-    if not all(bool(weights.isfinite().all()) for weights in model.state_dict().values()):
-        raise fault("ckpt_path", f"{ckpt_path}, whose weights are not all finite", CHECKPOINT)
+    model, saved = trained(ckpt_path, trust or ())
     content, what = FORMATS[path.suffix](model, saved, to)
     try:
         write_atomically(path, content)
