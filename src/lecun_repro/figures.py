@@ -69,7 +69,7 @@ def waterfall_figure(rows: Rows) -> Figure:
     axes.set_xticks(range(len(rows)), [title_of(row).replace(", ", ",\n") for row in rows], fontsize=9)
     axes.set_ylabel("test error, %")
     axes.set_ylim(bottom=0)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="upper right")  # matplotlib warns where it has looked for the best for a second
     plt.close(figure)
     return figure
 
@@ -111,7 +111,7 @@ def rejection_figure(curves: dict[str, list[list[float]]], paper: tuple[float, f
     axes.set_xlabel("rejected, %")
     axes.set_ylabel("error on the rest, %")
     axes.set_ylim(bottom=0)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="upper right")
     plt.close(figure)
     return figure
 
