@@ -355,3 +355,14 @@ def test_figures_of_other_sizes_are_saved_whole(shape: tuple[int, ...], tmp_path
     for text in figure.texts:
         box = text.get_window_extent()
         assert inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1
+
+
+@pytest.mark.parametrize("rate", ["1e9", "1e30"])
+def test_weights_beyond_all_bounds_end_no_fit(rate: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    row = str(
+        Path(__file__).parents[1] / "configs/article/1_baseline.yaml"
+    )  # whose outputs saturate: its loss is finite
+    flags = ["--data.source=digits", "--data.train_size=20", "--data.test_size=20", "--model.compile=false"]
+    main(["fit", "--config", row, *flags, f"--optimizer.lr={rate}", "--trainer.max_epochs=1"])
+    assert (tmp_path / "lightning_logs/1_baseline/version_0/results.json").is_file()

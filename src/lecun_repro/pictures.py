@@ -17,6 +17,7 @@ from lecun_repro.strict import one_line
 from lecun_repro.tensorboard import show_graph
 
 SHOWN = 60  # missed digits in their grid
+MOST = 1e20  # where the bins of TensorBoard's histograms end
 
 
 class Pictures(Callback):
@@ -85,9 +86,9 @@ class Pictures(Callback):
 def draw_weights(writer: SummaryWriter, network: Network, start: dict[str, Tensor], number: int) -> None:
     """Histograms of a network's parameters after pass `number`, and its kernels beside those at the start."""
     for name, weights in network.named_parameters():
-        finite = weights[weights.isfinite()]  # a rate too high leaves others
-        if len(finite):
-            writer.add_histogram(f"weights/{name}", finite.cpu(), number)
+        drawable = weights[weights.abs() < MOST]  # a rate too high leaves others
+        if len(drawable):
+            writer.add_histogram(f"weights/{name}", drawable.cpu(), number)
     for name, kernels in network.kernels().items():
         title = f"The kernels of {name}, pass {number}"
         figure = drawings.kernels_figure(start[name].numpy(), kernels.cpu().numpy(), title)
