@@ -23,9 +23,9 @@ from lecun_repro.predictions import prediction_table
 
 ROOT = Path(__file__).parents[1]
 QUICKSTART = str(ROOT / "configs/quickstart.yaml")
-CONFIGS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "configs").rglob("*.yaml"))
+FILES = sorted((ROOT / "configs").rglob("*.yaml"))
+CONFIGS = [path.relative_to(ROOT).as_posix() for path in FILES if path.parent.name != "claims"]
 SHORT = ["--trainer.max_epochs=1", "--data.source=digits", "--data.train_size=20", "--model.compile=false"]
-SHORT += ["--trainer.check_val_every_n_epoch=1"]
 
 
 def run(*args: object, code: int = 0) -> None:
