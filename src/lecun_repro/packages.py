@@ -28,6 +28,7 @@ SETTINGS = {
     "cpp_wrapper": True,  # without it every update crosses into Python: three times as slow
     "cpp.enable_floating_point_contract_flag": "fast",  # fused multiply-adds
     "assert_indirect_indexing": False,  # the network's indices are its own constants
+    "aot_inductor.precompile_headers": False,  # they take longer than they save, and 280 MB of disk
     "compile_threads": 1,  # no pool of compiler processes: it would double the memory
 }
 
@@ -80,7 +81,8 @@ def load(path: Path, carried: int) -> Callable:
     By the loader itself: `aoti_load_package` first probes the machine's vector instructions, for most of a second,
     which the package's key has already answered for.
     """
-    with _scratch(path.parent) as temporary, _all_in(temporary):  # it unpacks the code, and needs it no longer after
+    # It unpacks the code into a temporary folder, and no longer needs that once the code is loaded.
+    with _scratch(path.parent) as temporary, mock.patch.dict(os.environ, TMPDIR=temporary):
         loader = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, -1)
 
     def run(carry: Sequence[Tensor], xs: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
@@ -95,7 +97,12 @@ def build(scan: torch.nn.Module, carry: Sequence[Tensor], xs: Sequence[Tensor], 
     repetitions = torch.export.Dim("repetitions", min=1, max=2**31)
     # Two repetitions are enough of an example, and keep the export from tracing large tensors.
     example = tuple(x[:1].expand(2, *x.shape[1:]).contiguous() for x in xs)
-    with _scratch(path.parent) as temporary, _all_in(temporary), _quiet():
+    with (
+        _scratch(path.parent) as temporary,
+        mock.patch.dict(os.environ, TMPDIR=temporary),  # the compiler's
+        _inductor_beside(path.parent),
+        _quiet(),
+    ):
         program = torch.export.export(
             scan, (list(carry), example), dynamic_shapes=([None] * len(carry), tuple({0: repetitions} for _ in xs))
         )
@@ -139,20 +146,22 @@ def _scratch(beside: Path) -> tempfile.TemporaryDirectory:
 
 
 @contextmanager
-def _all_in(temporary: str):
-    """Inductor's own cache lies beside the packages, and what it and the compiler throw away in `temporary`.
+def _inductor_beside(packages: Path):
+    """Inductor keeps what it caches beside the packages, unless the user has named a place for it.
 
-    By default both go to the system's folder for temporary files, which may be full or small, and is shared.
+    By default that is in the system's folder for temporary files, which may be full or small, and is shared.
     """
-    inductor = os.environ.get("TORCHINDUCTOR_CACHE_DIR", "")
-    if inductor in ("", default_cache_dir()):  # torch sets the variable, too
-        inductor = str(Path(temporary).parent / "inductor")
-    before, tempfile.tempdir = tempfile.tempdir, temporary
-    with mock.patch.dict(os.environ, TMPDIR=temporary, TORCHINDUCTOR_CACHE_DIR=inductor):
-        try:
+    place = os.environ.get("TORCHINDUCTOR_CACHE_DIR", "")
+    if place in ("", default_cache_dir()):  # torch sets the variable, too
+        place = str(packages / "inductor")
+    os.makedirs(place, exist_ok=True)
+    # Some of it goes to `tempfile`'s folder, whatever the variable says, and is looked for there again.
+    before, tempfile.tempdir = tempfile.tempdir, place
+    try:
+        with mock.patch.dict(os.environ, TORCHINDUCTOR_CACHE_DIR=place):
             yield
-        finally:
-            tempfile.tempdir = before
+    finally:
+        tempfile.tempdir = before
 
 
 @contextmanager
