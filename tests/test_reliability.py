@@ -26,6 +26,7 @@ import same_seed
 
 LAST = fits.FOLDER / "checkpoints/last.ckpt"
 EAGER = fits.arguments(False)
+NO_PICTURES = ["--pictures.every", "0"]  # so that checkpoints are what takes the room
 LONG = fits.arguments(False, "--trainer.max_epochs", 2000)
 
 
@@ -168,19 +169,20 @@ def small_files(size: int) -> None:
 
 
 # Room for nothing, for the configuration, for a part of the first checkpoint, for one checkpoint and not for two.
+@pytest.mark.parametrize("pictures", [NO_PICTURES, []], ids=["no pictures", "pictures"])
 @pytest.mark.parametrize("size", [4096, 16_384, 100_000, 180_000])
-def test_a_full_disk_is_one_message_and_keeps_what_was_whole(size: int, tmp_path: Path) -> None:
-    code, line = ended(tmp_path, EAGER, partial(full_disk, size))
+def test_a_full_disk_is_one_message_and_keeps_what_was_whole(size: int, pictures: list[str], tmp_path: Path) -> None:
+    code, line = ended(tmp_path, [*EAGER, *pictures], partial(full_disk, size))
     if code == 77:
         pytest.skip("a disk of one's own takes privileges")
     assert code == 2
     assert os.strerror(errno.ENOSPC) in line
     assert "; what was written before is whole; " in line
-    assert ("go on with the same command and --ckpt_path" in line) == (size == 180_000)
+    assert pictures == [] or ("go on with the same command and --ckpt_path" in line) == (size == 180_000)
 
 
 def test_a_limit_on_files_is_one_message_and_keeps_what_was_whole(tmp_path: Path) -> None:
-    code, line = ended(tmp_path, EAGER, partial(small_files, 50_000))
+    code, line = ended(tmp_path, [*EAGER, *NO_PICTURES], partial(small_files, 50_000))
     assert (code, line) == (
         2,
         f"lecun-repro: error: {LAST}: {os.strerror(errno.EFBIG)}; what was written before is whole; "

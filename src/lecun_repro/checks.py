@@ -152,7 +152,9 @@ def check_passes(trainer: Namespace) -> None:
             raise fault(f"trainer.{name}", trainer[name], "above 0, as every pass trains and is evaluated")
     if passes is None and steps == -1 and trainer.max_time is None and not trainer.fast_dev_run:
         raise fault("trainer.max_epochs", "missing", "a number of passes from 1 (or trainer.max_steps or max_time)")
-    every = trainer.check_val_every_n_epoch or 1
+    every = 1 if trainer.check_val_every_n_epoch is None else trainer.check_val_every_n_epoch
+    if every < 1:
+        raise fault("trainer.check_val_every_n_epoch", every, "a number of passes from 1")
     if every > 1 and not trainer.fast_dev_run and (steps != -1 or passes is None or passes < 1 or passes % every):
         whole = (
             f"a divisor of trainer.max_epochs ({passes}), without trainer.max_steps, so that the last pass is evaluated"

@@ -47,6 +47,7 @@ from lecun_repro.strict import (
     load_config,
 )
 from lecun_repro.strict import one_line as one_line
+from lecun_repro.tensorboard import faults_told_once
 
 PROGRAM = "lecun-repro"
 
@@ -240,7 +241,7 @@ class DigitsCLI(LightningCLI):
             if fits:
                 self.trainer.callbacks.append(StopAfterBlock(signals))  # type: ignore[attr-defined]
             try:
-                with claimed(self.trainer.logger if fits else None):
+                with claimed(self.trainer.logger if fits else None), faults_told_once():
                     super()._run_subcommand(subcommand)
             except (SystemExit, CompileError) as error:  # Lightning's way out, and that of a compiler hit as well
                 if signals.received is None and not (isinstance(error, SystemExit) and self.trainer.interrupted):

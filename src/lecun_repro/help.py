@@ -15,6 +15,7 @@ TITLES = {
     "optimizer": "The optimizer",
     "lr_scheduler": "The learning rate's schedule",
     "ckpt_path": "The checkpoint",
+    "pictures": "The pictures in TensorBoard",
     "trainer": "The trainer, Lightning's own: passes (max_epochs), device (accelerator), logger ...",
 }
 
@@ -53,15 +54,15 @@ class HelpfulParser(DigitsParser):
                 action.help = TO_GO_ON
             if action.dest.endswith("help") and action.dest.startswith(("model.optimizer", "model.lr_scheduler")):
                 action.help = argparse.SUPPRESS  # the keys at the top are the ones to set
-        groups = {action.dest: group for group in self._action_groups for action in group._group_actions[-1:] if action}
+        groups = {}
         for group in self._action_groups:
-            for name in TITLES:
-                if any(action.dest in (name, f"{name}.help") for action in group._group_actions):
-                    group.title, groups[name] = TITLES[name], group
+            name = group._group_actions[0].dest.partition(".")[0] if group._group_actions else ""
             if group.title == "Linked arguments":
                 for action in group._group_actions:
                     action.help = argparse.SUPPRESS
-        last = [groups[name] for name in TITLES]
+            elif name in TITLES:
+                group.title, groups[name] = TITLES[name], group
+        last = [groups[name] for name in TITLES if name in groups]
         self._action_groups = [group for group in self._action_groups if group not in last] + last
 
     def format_help(self) -> str:

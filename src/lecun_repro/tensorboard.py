@@ -1,5 +1,8 @@
 """What TensorBoard shows beside curves and pictures: the configuration, the hyperparameters and the network's graph."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -13,6 +16,25 @@ from torch.utils.tensorboard.summary import hparams
 
 from lecun_repro.module import DigitClassifier
 from lecun_repro.network import Network
+
+
+@contextmanager
+def faults_told_once() -> Iterator[None]:
+    """Leaves it to the next call of TensorBoard's writer to raise what its thread could not write.
+
+    The thread itself would print its traceback, too.
+    """
+    report = threading.excepthook
+
+    def others(failed: threading.ExceptHookArgs) -> None:
+        if not issubclass(failed.exc_type, OSError):
+            report(failed)
+
+    threading.excepthook = others
+    try:
+        yield
+    finally:
+        threading.excepthook = report
 
 
 def show_configuration(writer: SummaryWriter, text: str) -> None:
