@@ -517,9 +517,7 @@ def variants(digit: np.ndarray, rng: np.random.Generator) -> dict[str, Image.Ima
     sheet = np.zeros((200, 200), np.uint8)
     top, left = rng.integers(0, 172, 2)
     sheet[top : top + 28, left : left + 28] = digit
-    pages = {
-        "png": digit, "inverted": 255 - digit, "page": sheet, "page inverted": 255 - sheet,
-    }  # fmt: skip
+    pages = {"png": digit, "inverted": 255 - digit, "page": sheet, "page inverted": 255 - sheet}
     images = {name: Image.fromarray(page) for name, page in pages.items()}
     for name in ("page", "page inverted"):
         images[f"{name} x3 jpeg"] = images[name].resize((600, 600), Image.Resampling.BICUBIC)
@@ -527,32 +525,37 @@ def variants(digit: np.ndarray, rng: np.random.Generator) -> dict[str, Image.Ima
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("seed", [1337, 1338, 1339])
-def test_the_article_s_test_digits_as_files(seed: int, real_data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
-    """`pytest -m full tests/test_images.py -n 0` prints the misses of row 5's network, directly and from files."""
+def test_the_article_s_test_digits_as_files(real_data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    """`pytest -m full tests/test_images.py -n 0` prints the misses of row 5's networks, directly and from files."""
     monkeypatch.chdir(tmp_path)
-    main(["fit", "--config", str(ROOT / "configs/article/5_dropout_relu.yaml"), f"--data.root={real_data}",
-          f"--seed_everything={seed}"])  # fmt: skip
-    (folder,) = tmp_path.glob("lightning_logs/5_dropout_relu/version_0")
-    direct = json.loads((folder / "results.json").read_text())["test"]["misses"]
     indices = draw_indices("mnist", "article", mnist.COUNTS).test
     labels = mnist.load("test", indices, real_data).labels.tolist()
+    assert len(labels) == 2007
     rng = np.random.default_rng(1337)
     for index, digit in enumerate(test_digits(real_data)):
         for name, image in variants(digit, rng).items():
             (tmp_path / name).mkdir(exist_ok=True)
             saved(image, tmp_path / name / (f"{index}.jpg" if "jpeg" in name else f"{index}.png"))
-    misses = {}
-    for name in ("png", "inverted", "page", "page inverted", "page x3 jpeg", "page inverted x3 jpeg"):
-        try:
-            main(["predict", "--ckpt_path", str(folder / "checkpoints/last.ckpt"), "--data.images", f"{name}/*",
-                  "--output", "out.csv"])  # fmt: skip
-        except SystemExit as end:  # a digit was skipped: a miss
-            assert end.code == 1
-        with Path("out.csv").open(newline="") as file:
-            digits = {int(Path(row["file"]).stem): int(row["digit"]) for row in csv.DictReader(file)}
-        misses[name] = sum(digits.get(index) != label for index, label in enumerate(labels))
-    with capsys.disabled():
-        print(f"\nseed {seed}: direct {direct}, " + ", ".join(f"{name} {n}" for name, n in misses.items()))
-    assert len(labels) == 2007
-    assert all(n <= direct + 6 for n in misses.values())
+    names = sorted(path.name for path in tmp_path.iterdir())
+    more: dict[str, list[int]] = {name: [] for name in names}
+    for number, seed in enumerate((1337, 1338, 1339)):
+        main(["fit", "--config", str(ROOT / "configs/article/5_dropout_relu.yaml"), f"--data.root={real_data}",
+              f"--seed_everything={seed}"])  # fmt: skip
+        folder = tmp_path / f"lightning_logs/5_dropout_relu/version_{number}"
+        direct = json.loads((folder / "results.json").read_text())["test"]["misses"]
+        misses = {}
+        for name in names:
+            try:
+                main(["predict", "--ckpt_path", str(folder / "checkpoints/last.ckpt"), "--data.images", f"{name}/*",
+                      "--output", "out.csv"])  # fmt: skip
+            except SystemExit as end:  # a digit was skipped: a miss
+                assert end.code == 1
+            with Path("out.csv").open(newline="") as file:
+                digits = {int(Path(row["file"]).stem): int(row["digit"]) for row in csv.DictReader(file)}
+            misses[name] = sum(digits.get(index) != label for index, label in enumerate(labels))
+            more[name].append(misses[name] - direct)
+        with capsys.disabled():
+            print(f"\nseed {seed}: direct {direct}, " + ", ".join(f"{name} {n}" for name, n in misses.items()))
+    # 0.3 points are 6 misses. Enlarged and compressed digits are other pixels, so that single seeds go up and down.
+    assert all(n <= 6 for name in names if "jpeg" not in name for n in more[name])
+    assert all(np.mean(more[name]) <= 6 for name in names)
