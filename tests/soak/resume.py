@@ -30,7 +30,8 @@ LAST = fits.FOLDER / "checkpoints/last.ckpt"
 @contextmanager
 def undisturbed(compile: bool, folder: Path) -> Iterator[tuple[dict[str, Any], float]]:
     """What a fit leaves that runs to its end, and the seconds it takes, what it compiles being compiled."""
-    fits.fit(folder / "warm", fits.arguments(compile))
+    if compile:
+        fits.fit(folder / "warm", fits.arguments(compile))
     seconds = fits.fit(folder / "whole", fits.arguments(compile))
     yield fits.left(folder / "whole" / fits.FOLDER), seconds
 
