@@ -151,6 +151,13 @@ def test_resumes(fitted: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(re.findall("^eval: split ", capsys.readouterr().out, re.M)) == 2
 
 
+def test_a_fit_that_is_done_tells_its_results_again(fitted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("fit", "--config", QUICKSTART, *SHORT, "--ckpt_path", fitted / "checkpoints/last.ckpt")
+    results = json.loads((fitted / "results.json").read_text())
+    shown = [line for line in capsys.readouterr().out.splitlines() if line.startswith("eval: ")]
+    assert [int(line.split()[-1]) for line in shown] == [results[split]["misses"] for split in ("train", "test")]
+
+
 def test_ctrl_c_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     start = DigitClassifier.on_train_epoch_start
 

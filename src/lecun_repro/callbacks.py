@@ -98,6 +98,7 @@ class RecordRun(SaveConfigCallback):
         self.curve: list[dict[str, Any]] = []
         self.results: dict[str, SplitResult] = {}
         self.seconds_before = 0.0  # of the runs that this one goes on from
+        self.evaluated = False  # by this run
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit" and (directory := log_dir(trainer)) is not None:
@@ -115,7 +116,7 @@ class RecordRun(SaveConfigCallback):
     def on_validation_end(self, trainer: Trainer, pl_module: DigitClassifier) -> None:  # type: ignore[override]
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
-        self.results = pl_module.results
+        self.results, self.evaluated = pl_module.results, True
         entry: dict[str, Any] = {"pass": trainer.current_epoch + 1}
         entry |= {split: {"loss": r.loss, "error": r.error, "misses": r.misses} for split, r in self.results.items()}
         self.curve = [e for e in self.curve if e["pass"] < entry["pass"]] + [entry]
@@ -124,6 +125,9 @@ class RecordRun(SaveConfigCallback):
         directory = log_dir(trainer)
         if directory is None or trainer.interrupted:
             return
+        if not self.evaluated:  # the checkpoint to go on from was that of the last pass
+            for split, result in self.results.items():
+                pl_module.print(result.line(split))
         if (writer := writer_of(trainer)) is not None:
             show_hyperparameters(writer, hyperparameters(trainer, pl_module))
             self.show_rejection(writer, pl_module, trainer.current_epoch)

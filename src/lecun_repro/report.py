@@ -26,7 +26,8 @@ These rules were written down before the runs.
 
 - Every run trains one row's YAML with one seed, to its last pass. Nothing is selected: not a pass, not a seed.
 - The 95 % interval of a mean is Student's t over the seeds. It tells how well the mean over seeds is known, on these
-  test digits; another 2,007 digits would give another mean (a standard error of 0.44 points at 4 %, 0.28 at 1.6 %).
+  test digits; others would give another mean (of the article's 2,007, a standard error of 0.44 points at 4 %, 0.28 at
+  1.6 %). From two or three seeds it can be wide beyond sense.
 - A row is *reproduced* if the article's corrected count of test misses lies within our 95 % prediction interval for one
   new seed (Student's t); otherwise ours is *higher* or *lower*.
 - A step is *better* or *worse* if the 95 % interval of the mean difference in test misses, paired by seed, excludes 0
