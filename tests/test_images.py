@@ -556,7 +556,7 @@ def test_the_article_s_test_digits_as_files(real_data: Path, tmp_path: Path, mon
             more[name].append(misses[name] - direct)
         with capsys.disabled():
             print(f"\nseed {seed}: direct {direct}, " + ", ".join(f"{name} {n}" for name, n in misses.items()))
-    # 0.3 points are 6 misses. Enlarged and compressed digits are other pixels, so that single seeds go up and down; that
-    # theirs is a bound on the mean was decided after one of these seeds had 7 more.
+    # 0.3 points are 6 misses. Enlarged and compressed digits are other pixels, so that single seeds go up and down.
+    # That theirs is a bound on the mean was decided after one of these seeds had 7 more.
     assert all(n <= 6 for name in names if "jpeg" not in name for n in more[name])
     assert all(np.mean(more[name]) <= 6 for name in names)
