@@ -23,7 +23,7 @@ from lecun_repro.graph import materialise
 from lecun_repro.heads import Head
 from lecun_repro.network import Network
 from lecun_repro.newton import StochasticDiagonalLM, newton_update
-from lecun_repro.packages import CompileError, load_or_build
+from lecun_repro.packages import CompileError, keep_freed_memory, load_or_build
 
 aten = torch.ops.aten
 
@@ -32,6 +32,8 @@ PLAINER: dict[Any, Any] = {
     **get_decompositions([aten._weight_norm_interface]),
     aten._weight_norm_interface_backward.default: aten._weight_norm_differentiable_backward.default,
 }
+
+LARGE_BATCH = 64  # digits: some of its tensors are megabytes
 
 # What a pass presents, one entry per update: prepared digits (updates, batch, ...), labels (updates, batch) and, with
 # dropout, the units kept (updates, batch, units).
@@ -223,6 +225,8 @@ class CompiledUpdates:
         group = {k: v for k, v in self.optimizer.param_groups[0].items() if k not in ("params", "lr", "initial_lr")}
         key = (*((p.shape[1:], p.dtype, p.device) for p in presentations), str(sorted(group.items())))
         if key not in self._runners:
+            if presentations[1].shape[1] >= LARGE_BATCH:
+                keep_freed_memory()
             self._runners[key] = load_or_build(Scan(self._trace(presentations)), self._carry(), presentations)
         return self._runners[key]
 
