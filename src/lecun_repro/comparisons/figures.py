@@ -36,19 +36,23 @@ def _points(axes: Axes, errors: Mapping[int, Sequence[float]], colour: str, labe
         label = None
 
 
-def _logarithmic(axes: Axes, sizes: Sequence[int], label: str) -> None:
-    """Both axes logarithmic, with the sizes and plain percentages as their ticks."""
+def _at_sizes(axes: Axes, sizes: Sequence[int], label: str) -> None:
+    """A logarithmic axis of sizes, with the sizes themselves as its ticks."""
     axes.set_xscale("log")
-    axes.set_yscale("log")
     axes.set_xticks(sorted(sizes), [f"{x:,}" for x in sorted(sizes)], fontsize=8, rotation=45)
     axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel(label)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _logarithmic_percent(axes: Axes) -> None:
+    """A logarithmic axis of errors, with plain percentages as its ticks."""
+    axes.set_yscale("log")
     low, high = axes.get_ylim()
     ticks = [t for t in (0.5, 1, 1.5, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50) if low <= t <= high]
     axes.yaxis.set_major_locator(FixedLocator(ticks))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel(label)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def sizes_figure(panels: Mapping[str, Sequence[Series]]) -> Figure:
@@ -67,7 +71,8 @@ def sizes_figure(panels: Mapping[str, Sequence[Series]]) -> Figure:
         axes.set_title(title, fontsize=10)
         axes.legend(frameon=False, fontsize=8, loc="lower left")
     for axes, series in zip(grid[0], panels.values(), strict=True):
-        _logarithmic(axes, sorted({size for each in series for size in each.errors}), "training digits")
+        _at_sizes(axes, sorted({size for each in series for size in each.errors}), "training digits")
+        _logarithmic_percent(axes)
     grid[0][0].set_ylabel("test error, %")
     plt.close(figure)
     return figure
@@ -82,7 +87,8 @@ def parameters_figure(errors: Mapping[int, Sequence[float]], labels: Mapping[int
             labels[size], (size, float(np.mean(values))), (8, 6), textcoords="offset points", fontsize=8, color=BLUE
         )
     axes.margins(x=0.12)
-    _logarithmic(axes, list(errors), "parameters")
+    _at_sizes(axes, list(errors), "parameters")
+    axes.set_ylim(bottom=0)
     axes.set_ylabel("test error, %")
     plt.close(figure)
     return figure

@@ -53,7 +53,7 @@ def speedup(runs: Mapping[str, Sequence[Results]], error: float, factor: float) 
     last, of_last = times[-1], list(runs.values())[-1]
     text = f"{len(last)} of {len(of_last)} runs in batches of {list(runs)[-1]} reach {error} %"
     ratios = [math.log(seconds / last[seed]) for seed, seconds in times[0].items() if seed in last]
-    if len(ratios) < 2:
+    if len(runs) < 2 or len(ratios) < 2:
         return NOT_SHOWN, text
     low, high = map(math.exp, mean_interval(ratios))
     text += f", {math.exp(np.mean(ratios)):.2g} times as fast (95 %: {low:.2g} to {high:.2g}; n = {len(ratios)})"
