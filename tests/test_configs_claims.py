@@ -42,6 +42,7 @@ CLAIMS: dict[str, tuple[str, set[str]]] = {
     "5_adam": ("5_no_decay", {"optimizer.class_path"}),
     "5_weight_norm": ("5_dropout_relu", {f"{NETWORK}.weight_norm"}),
     "5_micro_vit": ("5_dropout_relu", {"model.network.class_path", f"{NETWORK}.dropout", RATE}),
+    "5_searched": ("5_dropout_relu", {f"{NETWORK}.dropout", RATE}),
     "5_without_cross_entropy": ("5_dropout_relu", {"model.head.class_path", "model.head.init_args", RATE}),
     "5_without_adamw": ("5_dropout_relu", {"optimizer.class_path", RATE, DECAY}),
     "5_without_falling_rate": ("5_dropout_relu", {"lr_scheduler", RATE}),
