@@ -13,6 +13,7 @@ from lecun_repro.fully_connected import FullyConnected1989
 from lecun_repro.heads import CrossEntropy, Head, TanhMSE
 from lecun_repro.module import DigitClassifier
 from lecun_repro.network import ConvNet1989, Network
+from lecun_repro.network_vit import MicroViT
 from lecun_repro.newton import StochasticDiagonalLM
 
 gc.freeze()
@@ -26,6 +27,7 @@ __all__ = [
     "DigitsDataModule",
     "FullyConnected1989",
     "Head",
+    "MicroViT",
     "Network",
     "StochasticDiagonalLM",
     "TanhMSE",
