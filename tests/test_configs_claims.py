@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from lecun_repro.callbacks import config_hash
 from lecun_repro.cli import main, quiet
 from lecun_repro.commands import resolve
 from lecun_repro.data import mnist
@@ -114,6 +115,32 @@ def test_every_row_that_a_claim_compares_has_a_file() -> None:
     collect(tomllib.loads(text)["claim"])
     assert compared <= FILES.keys()
     assert CLAIMS.keys() <= compared
+
+
+SEARCH = json.loads((ROOT / "results" / "claims_search.json").read_text())
+
+
+@pytest.mark.parametrize("tried", SEARCH, ids=lambda tried: f"{tried['config']} {tried['flags']}")
+def test_the_search_is_of_these_files(tried: dict[str, Any]) -> None:
+    """The flags in its record, with the file as it is now, are the configuration that was run."""
+    quiet()
+    flags = [*tried["flags"].split(), "--data.holdout", "1000", "--seed_everything", str(tried["seeds"][0])]
+    assert [config_hash(resolve(str(FILES[tried["config"]]), flags))] == tried["config_hash"]
+
+
+@pytest.mark.parametrize("stem", sorted({tried["config"] for tried in SEARCH}))
+def test_a_searched_file_has_the_setting_with_the_fewest_held_out_misses(stem: str) -> None:
+    misses = {tried["flags"]: tried["holdout_misses"] for tried in SEARCH if tried["config"] == stem}
+    # Chosen, as flags on the file: nothing, but for the search that 5_searched came of, and the one in fewer passes.
+    chosen = {
+        "5_dropout_relu": "--model.network.dropout 0.1 --optimizer.lr 0.0005",
+        "1_batch_full": "--trainer.max_epochs 1000",
+    }.get(stem, "")
+    assert misses[chosen] == min(misses.values())
+    if stem == "5_dropout_relu":
+        assert not differences(resolve(str(FILES[stem]), chosen.split()), resolved("5_searched")) - {
+            "trainer.logger.init_args.name"
+        }
 
 
 def test_sets_of_digits_are_nested_and_tested_on_the_same() -> None:

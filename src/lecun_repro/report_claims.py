@@ -78,9 +78,6 @@ def document(path: Path, found: Sequence[Answer], rows: Rows, search: Sequence[d
     if search:
         parts += ["## The search", search_table(search)]
     hours = sum(r["fit_seconds"] for results in rows.values() for r in results) / 3600
-    budget = (
-        f"The runs take {hours / 2:.1f} hours on two cores: the sum of their fits, halved, on a machine that was "
-        "busy with other work. The search is not in it."
-    )
+    budget = f"The fits take {hours:.1f} hours of one core altogether; those of the search are not among them."
     parts += ["## Runs", budget, runs_note(rows)]
     return "\n\n".join(parts) + "\n"
