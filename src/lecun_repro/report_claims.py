@@ -76,8 +76,7 @@ def document(path: Path, found: Sequence[Answer], rows: Rows, search: Sequence[d
         parts += [answer.details] if answer.details else []
         parts += [f"![{claim['name']}]({figure_name(answer, name)})"] if answer.figure is not None else []
     if search:
-        parts += ["## The search", search_table(search)]
-    hours = sum(r["fit_seconds"] for results in rows.values() for r in results) / 3600
-    budget = f"The fits take {hours:.1f} hours of one core altogether; those of the search are not among them."
-    parts += ["## Runs", budget, runs_note(rows)]
+        hours = sum(second for tried in search for second in tried["seconds"]) / 3600
+        parts += ["## The search", f"{len(search)} settings, {hours:.1f} core-hours.", search_table(search)]
+    parts += ["## Runs", runs_note(rows)]
     return "\n\n".join(parts) + "\n"

@@ -32,15 +32,19 @@ def reached(result: Results, error: float) -> Reached | None:
 
 
 def time_to_an_error(claim: Claim, rows: Rows, given: Given) -> Answer:
-    """Passes, updates and seconds to an error; the first row's seconds over the last one's."""
+    """Passes, updates and seconds to an error; the first row's seconds over the last one's.
+
+    The series `beside` the claim's own have no part in the verdict.
+    """
     verdicts, measured, details = [], [], []
-    for part in claim["series"]:
+    for part in [*claim["series"], *claim.get("beside", [])]:
         runs = {label: rows.get(row, []) for label, row in part["rows"].items()}
-        details += [f"**{part['name']}**, to {part['error']} % test error. Medians, in brackets the range."]
-        details += [times_table(part, runs)]
         verdict, text = speedup(runs, part["error"], claim["factor"])
-        verdicts.append(verdict)
-        measured.append(f"{part['name']}: {text}")
+        details += [f"**{part['name']}**, to {part['error']} % test error: {text}. Medians, in brackets the range."]
+        details += [times_table(part, runs)]
+        if part in claim["series"]:
+            verdicts.append(verdict)
+            measured.append(f"{part['name']}: {text}")
     verdict, text = all_of(verdicts), "; ".join(measured)
     if device := claim.get("device_not_at_hand"):
         verdict, text = NOT_SHOWN, f"{device} was not at hand; on one CPU core, {text}"
