@@ -98,6 +98,8 @@ def test_rows_against_a_base_row(tmp_path: Path) -> None:
     (other,) = [line for line in text.splitlines() if line.startswith("| `other` |")]
     assert other.startswith("| `other` | 4 | 0.10 ± 0.00 | 50.8 ± 1.0 | 100.0 ± 1.6 | -49.2 |") and "*fails*" in other
     assert "12 runs" in text
+    assert "![Every change](claims_changes.png)" in text
+    assert (tmp_path / "results/claims_changes.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_rows_that_are_missing_are_the_article_s_or_not_run(tmp_path: Path) -> None:
@@ -118,6 +120,7 @@ def test_shares(tmp_path: Path) -> None:
     verdict, line, text = answer(tmp_path, claim, *given, same)
     assert verdict == FAILS and line == "percent of test misses when added first, last: a -49, -50 (n = 4)"
     assert "| b | 4 | -10 |" in text
+    assert (tmp_path / "results/claims_shares.png").read_bytes().startswith(b"\x89PNG")
     verdict, *_ = answer(tmp_path, claim, *given, runs("without_a", 41, 42, 42, 41))
     assert verdict == HOLDS
     verdict, *_ = answer(tmp_path, claim, *given, runs("without_a", 40, 140, 60, 200))

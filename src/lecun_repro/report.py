@@ -58,7 +58,7 @@ def report(results: str = "results/article.json") -> None:
     claims = path.with_suffix(".toml")
     if claims.is_file():
         answers = report_claims.answers(claims, rows)
-        figures = report_claims.figures(answers, path.stem)
+        figures = report_claims.figures(claims, answers)
     elif rows and path.stem == "1989":
         figures = report_1989.figures(rows, path.stem)
     elif rows:

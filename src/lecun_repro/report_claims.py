@@ -12,6 +12,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from lecun_repro.comparisons import KINDS, Answer, Given
+from lecun_repro.comparisons.figures import changes_figure
 from lecun_repro.report import Rows, load, runs_note, table
 from lecun_repro.report_1989 import search_table
 from lecun_repro.strict import fault
@@ -47,8 +48,12 @@ def figure_name(answer: Answer, name: str) -> str:
     return f"{name}_{answer.claim['kind'].replace(' ', '_')}.png"
 
 
-def figures(found: Sequence[Answer], name: str) -> dict[str, Figure | None]:
-    return {figure_name(answer, name): answer.figure for answer in found if answer.figure is not None}
+def figures(path: Path, found: Sequence[Answer]) -> dict[str, Figure | None]:
+    """Those of the answers, and every row's change against its base row, of all claims in one."""
+    groups = {answer.claim["name"]: answer.changes for answer in found if answer.changes}
+    changes = changes_figure(groups, read(path)["substantial_percent"]) if groups else None
+    of_answers = {figure_name(answer, path.stem): answer.figure for answer in found if answer.figure is not None}
+    return {f"{path.stem}_changes.png": changes, **of_answers}
 
 
 def claims_table(found: Sequence[Answer]) -> str:
@@ -63,6 +68,7 @@ def document(path: Path, found: Sequence[Answer], rows: Rows, search: Sequence[d
     rules = [f"- **{kind}**: {rule.replace('SUBSTANTIAL', substantial)}" for kind, rule in given["rules"].items()]
     parts = [f"# Results: {name}", "Written by `python cli.py report` from the raw results beside it."]
     parts += ["## Every claim", claims_table(found)]
+    parts += [f"![Every change]({name}_changes.png)"] if any(answer.changes for answer in found) else []
     parts += [
         "## Rules",
         "Written down before the runs. Nothing is selected on test digits: not a pass, not a seed, not a rate. Changes "

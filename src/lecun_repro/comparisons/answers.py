@@ -1,6 +1,6 @@
 """What a comparison is given, and what it gives."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ class Answer(NamedTuple):
     measured: str  # in a line, with n
     details: str = ""  # Markdown
     figure: Figure | None = None
+    changes: Mapping[str, Sequence[float]] = {}  # of the test misses, by row, in percent of the base row's
 
 
 def all_of(verdicts: Sequence[str]) -> str:

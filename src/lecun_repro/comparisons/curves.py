@@ -8,7 +8,7 @@ import numpy as np
 
 from lecun_repro.comparisons.answers import NOT_SHOWN, Answer, Claim, Given, all_of
 from lecun_repro.comparisons.figures import Series, parameters_figure, sizes_figure
-from lecun_repro.comparisons.gains import Gain, change_of, further_gain, gain, gains_table, substantial_gain
+from lecun_repro.comparisons.gains import Gain, change_of, changes_of, further_gain, gain, gains_table, substantial_gain
 from lecun_repro.report import NONE, Results, Rows, span, spread, table, test_errors
 from lecun_repro.statistics import PowerLaw, mean_interval, power_law, prediction_interval
 
@@ -41,7 +41,8 @@ def curve_over_sizes(claim: Claim, rows: Rows, given: Given) -> Answer:
         panels.setdefault(panel, []).append(Series(name, curve.errors, curve.law, curve.article))
     details = [text for curve in curves for text in (law_note(curve), sizes_table(curve))]
     figure = sizes_figure(panels) if panels else None
-    return Answer(claim, all_of(verdicts), "; ".join(measured) or "not run", "\n\n".join(details), figure)
+    changes = {f"{c.name}: {c.largest:,} against {unit:,} digits": c.step.changes for c in judged if c and c.step}
+    return Answer(claim, all_of(verdicts), "; ".join(measured) or "not run", "\n\n".join(details), figure, changes)
 
 
 def curve_of(part: Mapping, rows: Rows, unit: int) -> Curve | None:
@@ -112,4 +113,5 @@ def error_against_parameters(claim: Claim, rows: Rows, given: Given) -> Answer:
     details = table(["row", "parameters", "n", "train error %", "test error %", "95 % of the mean"], lines)
     details += "\n\n" + gains_table(claim["base"], found, further_gain, given)
     errors_of: dict[int, Sequence[float]] = {size: test_errors(rows[row]) for size, row in sorted(present.items())}
-    return Answer(claim, verdict, "; ".join(measured), details, parameters_figure(errors_of, present))
+    figure = parameters_figure(errors_of, present)
+    return Answer(claim, verdict, "; ".join(measured), details, figure, changes_of(found, claim["base"]))

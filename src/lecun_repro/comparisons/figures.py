@@ -1,4 +1,4 @@
-"""Figures of the report on claims: error against digits, and against parameters."""
+"""Figures of the report on claims: changes of the test misses, and test error against digits and parameters."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -34,6 +34,67 @@ def _points(axes: Axes, errors: Mapping[int, Sequence[float]], colour: str, labe
             axes.errorbar(x, mean, bars, color=colour, capsize=3, linewidth=1.3)
         axes.plot(x, mean, "o", color=colour, markersize=5, label=label)
         label = None
+
+
+def _changes(axes: Axes, y: float, values: Sequence[float], colour: str) -> None:
+    """The mean of the changes over seeds with its 95 % interval; without one, of a single seed."""
+    mean, interval = float(np.mean(values)), mean_interval(values)
+    if len(values) > 1:
+        axes.plot([interval.low, interval.high], [y, y], color=colour, linewidth=1.6, marker="|", markersize=7)
+    axes.plot(mean, y, "o", color=colour, markersize=5)
+
+
+def _percent_axis(axes: Axes) -> None:
+    """Changes in percent, to the left the gains; what lies far outside runs off the edge."""
+    low, high = axes.get_xlim()
+    axes.set_xlim(max(low, -100), min(high, 100))
+    axes.axvline(0, color=GREY, linewidth=0.8, zorder=0)
+    axes.invert_yaxis()
+    axes.tick_params(axis="y", length=0, labelsize=9)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g}" if value else "0"))
+    axes.set_xlabel("change of the test misses, %: mean over seeds, 95 % interval")
+    axes.spines[["top", "right", "left"]].set_visible(False)
+
+
+def changes_figure(groups: Mapping[str, Mapping[str, Sequence[float]]], substantial: float) -> Figure:
+    """Every row's change against its base row, in groups with a title; the substantial gain is marked."""
+    lines = sum(1 + len(rows) for rows in groups.values())
+    figure, axes = plt.subplots(figsize=(WIDTH, 0.8 + 0.27 * lines), layout="constrained")
+    labels: list[tuple[float, str]] = []
+    for title, rows in groups.items():
+        labels.append((len(labels), title))
+        for row, changes in rows.items():
+            _changes(axes, len(labels), changes, BLUE)
+            labels.append((len(labels), row))
+    axes.set_yticks([y for y, _ in labels], [text for _, text in labels])
+    for tick, (_, text) in zip(axes.get_yticklabels(), labels, strict=True):
+        tick.set_fontweight("bold" if text in groups else "normal")
+    axes.margins(y=0.02)
+    _percent_axis(axes)
+    axes.axvline(-substantial, color=ORANGE, linewidth=1, linestyle="--", zorder=0)
+    axes.annotate(
+        "a substantial gain", (-substantial, 1), (-4, 2), xycoords=("data", "axes fraction"),
+        textcoords="offset points", fontsize=8, ha="right", color=GREY,
+    )  # fmt: skip
+    plt.close(figure)
+    return figure
+
+
+def shares_figure(changes: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:
+    """Every ingredient's change when added first and when added last."""
+    figure, axes = plt.subplots(figsize=(WIDTH, 1 + 0.42 * len(changes)), layout="constrained")
+    for y, both in enumerate(changes.values()):
+        for values, colour, offset in zip(both, (BLUE, ORANGE), (-0.14, 0.14), strict=True):
+            if len(values):
+                _changes(axes, y + offset, values, colour)
+    for colour, label in ((BLUE, "added alone to the first row"), (ORANGE, "added last to the last row")):
+        axes.plot([], [], "o-", color=colour, markersize=5, label=label)
+    axes.set_yticks(range(len(changes)), list(changes))
+    axes.margins(y=0.08)
+    _percent_axis(axes)
+    axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    plt.close(figure)
+    return figure
 
 
 def _at_sizes(axes: Axes, sizes: Sequence[int], label: str) -> None:

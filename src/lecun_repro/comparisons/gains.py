@@ -61,6 +61,11 @@ def change_of(found: Gain | None) -> str:
     return f"test misses {np.mean(found.changes):+.0f} % (95 %: {percents(interval)}; n = {found.n})"
 
 
+def changes_of(found: Mapping[str, Gain | None], base: str) -> dict[str, list[float]]:
+    """Every seed's change, by row and base row."""
+    return {f"{row} against {base}": each.changes for row, each in found.items() if each is not None}
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Rules
 
@@ -97,7 +102,9 @@ def of_rows(rule: Rule) -> Callable[[Claim, Rows, Given], Answer]:
         beside = {row: gain(rows, claim["base"], row) for row in claim.get("beside", [])}
         verdicts = [NOT_SHOWN if each is None else rule(each, given) for each in found.values()]
         measured = "; ".join(f"`{row}` against `{claim['base']}`: {change_of(each)}" for row, each in found.items())
-        return Answer(claim, all_of(verdicts), measured, gains_table(claim["base"], {**found, **beside}, rule, given))
+        every = {**found, **beside}
+        details = gains_table(claim["base"], every, rule, given)
+        return Answer(claim, all_of(verdicts), measured, details, changes=changes_of(every, claim["base"]))
 
     return compare
 

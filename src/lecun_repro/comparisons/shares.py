@@ -3,6 +3,7 @@
 import numpy as np
 
 from lecun_repro.comparisons.answers import FAILS, HOLDS, NOT_SHOWN, Answer, Claim, Given
+from lecun_repro.comparisons.figures import shares_figure
 from lecun_repro.comparisons.gains import Gain, gain, percents
 from lecun_repro.report import NONE, Rows, table
 from lecun_repro.statistics import SIGNIFICANT, improved, mean_interval, p_of_mean
@@ -11,10 +12,13 @@ from lecun_repro.statistics import SIGNIFICANT, improved, mean_interval, p_of_me
 def shares(claim: Claim, rows: Rows, given: Given) -> Answer:
     """Each ingredient added alone to the first row, and added last to the last row."""
     lines, orders, p_values, within = [], [], [], []
+    changes: dict[str, tuple[list[float], list[float]]] = {}
     for part in claim["ingredients"]:
         first = gain(rows, part.get("first", claim["first"]), part["added"])
         last = gain(rows, part["taken"], claim["last"]) if "taken" in part else None
         line = [part["name"], *cells(first), *cells(last)]
+        if first or last:
+            changes[part["name"]] = (first.changes if first else [], last.changes if last else [])
         differences = difference_of_changes(first, last) if first and last else []
         if first and last and len(differences) > 1:
             interval, p = mean_interval(differences), p_of_mean(differences)
@@ -36,7 +40,8 @@ def shares(claim: Claim, rows: Rows, given: Given) -> Answer:
     seeds = sorted({int(line[column]) for line in lines for column in (1, 5)} - {0})
     n = f"n = {' to '.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))}" if seeds else "not run"
     measured = f"percent of test misses when added first, last: {'; '.join(orders)} ({n})"
-    return Answer(claim, verdict, measured, table(header, lines))
+    figure = shares_figure(changes) if changes else None
+    return Answer(claim, verdict, measured, table(header, lines), figure)
 
 
 def cells(found: Gain | None) -> list[str]:
