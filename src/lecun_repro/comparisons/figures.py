@@ -47,7 +47,7 @@ def _changes(axes: Axes, y: float, values: Sequence[float], colour: str) -> None
 def _percent_axis(axes: Axes) -> None:
     """Changes in percent, to the left the gains; what lies far outside runs off the edge."""
     low, high = axes.get_xlim()
-    axes.set_xlim(max(low, -100), min(high, 100))
+    axes.set_xlim(max(min(low, -40), -100), min(max(high, 20), 100))
     axes.axvline(0, color=GREY, linewidth=0.8, zorder=0)
     axes.invert_yaxis()
     axes.tick_params(axis="y", length=0, labelsize=9)
@@ -59,7 +59,7 @@ def _percent_axis(axes: Axes) -> None:
 def changes_figure(groups: Mapping[str, Mapping[str, Sequence[float]]], substantial: float) -> Figure:
     """Every row's change against its base row, in groups with a title; the substantial gain is marked."""
     lines = sum(1 + len(rows) for rows in groups.values())
-    figure, axes = plt.subplots(figsize=(WIDTH, 0.8 + 0.27 * lines), layout="constrained")
+    figure, axes = plt.subplots(figsize=(WIDTH, 1.2 + 0.27 * lines), layout="constrained")
     labels: list[tuple[float, str]] = []
     for title, rows in groups.items():
         labels.append((len(labels), title))
@@ -82,7 +82,7 @@ def changes_figure(groups: Mapping[str, Mapping[str, Sequence[float]]], substant
 
 def shares_figure(changes: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:
     """Every ingredient's change when added first and when added last."""
-    figure, axes = plt.subplots(figsize=(WIDTH, 1 + 0.42 * len(changes)), layout="constrained")
+    figure, axes = plt.subplots(figsize=(WIDTH, 1.3 + 0.42 * len(changes)), layout="constrained")
     for y, both in enumerate(changes.values()):
         for values, colour, offset in zip(both, (BLUE, ORANGE), (-0.14, 0.14), strict=True):
             if len(values):
