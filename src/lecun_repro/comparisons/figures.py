@@ -69,7 +69,7 @@ def changes_figure(groups: Mapping[str, Mapping[str, Sequence[float]]], substant
     axes.set_yticks([y for y, _ in labels], [text for _, text in labels])
     for tick, (_, text) in zip(axes.get_yticklabels(), labels, strict=True):
         tick.set_fontweight("bold" if text in groups else "normal")
-    axes.margins(y=0.02)
+    axes.set_ylim(-0.6, len(labels) - 0.4)  # a title at the top has nothing drawn beside it
     _percent_axis(axes)
     axes.axvline(-substantial, color=ORANGE, linewidth=1, linestyle="--", zorder=0)
     axes.annotate(
