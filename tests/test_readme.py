@@ -22,7 +22,13 @@ SHORT += ["--model.compile", "false"]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fresh clone, as far as the examples can tell; they follow one another in it."""
     folder = tmp_path_factory.mktemp("clone")
-    (folder / "configs").symlink_to(ROOT / "configs")
+    (folder / "configs/claims").mkdir(parents=True)
+    for name in ("article", "1989", "quickstart.yaml"):
+        (folder / "configs" / name).symlink_to(ROOT / "configs" / name)
+    for name in ("1_60_passes.yaml", "5_6_maps.yaml"):  # two of sixty
+        (folder / "configs/claims" / name).symlink_to(ROOT / "configs/claims" / name)
+    (folder / "results").mkdir()
+    shutil.copy(ROOT / "results/claims.toml", folder / "results")
     shutil.copy(ROOT / "configs/article/5_dropout_relu.yaml", folder / "my_row.yaml")
     (folder / "photos").mkdir()
     drawn = Image.new("L", (40, 60), "white")
@@ -58,9 +64,10 @@ def test_command(arguments: list[str], folder: Path, monkeypatch: pytest.MonkeyP
             if "--vary_draw" in arguments:
                 arguments = [a for a in arguments if a not in ("--data.draw", "article")]
         case "report":
-            Path("results").mkdir(exist_ok=True)
             Path("results/article.json").write_bytes((ROOT / "results" / "article.json").read_bytes())
     main(arguments)
+    if "configs/claims" in arguments:
+        assert "## More passes alone" in Path("results/claims.md").read_text()
     if "my_row.yaml" in arguments:
         assert Path("results/my_row.md").is_file()
 
