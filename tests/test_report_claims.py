@@ -186,6 +186,7 @@ def test_time_to_an_error(tmp_path: Path, us: float, misses: int, verdict: str) 
     assert found == verdict
     assert f"{0 if misses == 200 else 4} of 4 runs in batches of full reach 5.2 %" in line
     assert "| 1 | `base` | 4 | 4 | 4 of 4 | 4 (4 to 4) | 400 (400 to 400) |" in text
+    assert (tmp_path / "results/claims_time_to_an_error.png").read_bytes().startswith(b"\x89PNG")
     beside = 'beside = [{ name = "a net", error = 4.9, rows = { 1 = "base", full = "full" } }]\n'
     same, also, text = answer(tmp_path, TIMES + beside, base, full)
     assert (same, also) == (found, line) and "**a net**, to 4.9 % test error: " in text

@@ -1,4 +1,4 @@
-"""Figures of the report on claims: changes of the test misses, and test error against digits and parameters."""
+"""Figures of the report on claims: changes of the test misses, and test error against digits, parameters, seconds."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from lecun_repro.figures import BLUE, GREY, ORANGE, WIDTH
+from lecun_repro.figures import BLUE, COLOURS, GREY, ORANGE, WIDTH
 from lecun_repro.statistics import PowerLaw, mean_interval
 
 ARTICLE = "#D55E00"
@@ -135,6 +135,35 @@ def sizes_figure(panels: Mapping[str, Sequence[Series]]) -> Figure:
         _at_sizes(axes, sorted({size for each in series for size in each.errors}), "training digits")
         _logarithmic_percent(axes)
     grid[0][0].set_ylabel("test error, %")
+    plt.close(figure)
+    return figure
+
+
+class Progress(NamedTuple):
+    """Test error as training goes on, medians over seeds."""
+
+    seconds: Sequence[float]  # in updates
+    errors: Sequence[float]  # percent
+
+
+def times_figure(panels: Mapping[str, tuple[float, Mapping[str, Progress]]]) -> Figure:
+    """Test error against the seconds spent in updates, a panel per title, with the error to be reached."""
+    figure, grid = plt.subplots(1, len(panels), figsize=(WIDTH, 4.2), layout="constrained", squeeze=False)
+    for axes, (title, (goal, progress)) in zip(grid[0], panels.items(), strict=True):
+        for (label, each), colour in zip(progress.items(), COLOURS, strict=False):
+            axes.plot(each.seconds, each.errors, color=colour, linewidth=1.4, label=f"batch {label}")
+        axes.axhline(goal, color=GREY, linewidth=0.9, linestyle="--")
+        axes.annotate(f"{goal} %", (1, goal), (-2, -10), xycoords=("axes fraction", "data"), color=GREY, fontsize=8,
+                      textcoords="offset points", ha="right")  # fmt: skip
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.set_ylim(0.75 * goal, max(4 * goal, 8))
+        _logarithmic_percent(axes)
+        axes.set_xlabel("seconds in updates, one CPU core")
+        axes.set_title(title, fontsize=10)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=8, loc="upper right")
+    grid[0][0].set_ylabel("test error, %, median over seeds")
     plt.close(figure)
     return figure
 

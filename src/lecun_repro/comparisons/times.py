@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lecun_repro.comparisons.answers import FAILS, HOLDS, NOT_SHOWN, Answer, Claim, Given, all_of
+from lecun_repro.comparisons.figures import Progress, times_figure
 from lecun_repro.report import NONE, Results, Rows, span, spread, table
 from lecun_repro.statistics import Interval, mean_interval
 
@@ -48,7 +49,22 @@ def time_to_an_error(claim: Claim, rows: Rows, given: Given) -> Answer:
     verdict, text = all_of(verdicts), "; ".join(measured)
     if device := claim.get("device_not_at_hand"):
         verdict, text = NOT_SHOWN, f"{device} was not at hand; on one CPU core, {text}"
-    return Answer(claim, verdict, text, "\n\n".join(details))
+    panels = {part["name"]: (part["error"], progress(part, rows)) for part in claim["series"]}
+    figure = times_figure(panels) if any(each for _, each in panels.values()) else None
+    return Answer(claim, verdict, text, "\n\n".join(details), figure)
+
+
+def progress(part: Mapping[str, Any], rows: Rows) -> dict[str, Progress]:
+    """The curves of a series' rows, medians over seeds."""
+    found = {}
+    for label, row in part["rows"].items():
+        if results := rows.get(row):
+            passes = [entry["pass"] for entry in results[0]["curve"]]
+            updates = results[0]["updates"] / results[0]["passes"]
+            us = np.median([r["us_per_update"] for r in results])
+            errors = np.median([[entry["test"]["error"] for entry in r["curve"]] for r in results], axis=0)
+            found[label] = Progress([updates * p * us / 1e6 for p in passes], errors.tolist())
+    return found
 
 
 def speedup(runs: Mapping[str, Sequence[Results]], error: float, factor: float) -> tuple[str, str]:
