@@ -6,6 +6,9 @@ Six compilations in all, each about ten seconds; what does not need the compiler
 import copy
 import functools
 import itertools
+import platform
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -425,3 +428,27 @@ def test_parameters_without_a_gradient_are_left_alone_or_to_the_eager_path(netwo
         return  # refused: a fit then goes on without
     compiled(presentations)
     torch.testing.assert_close(dict(net.named_parameters()), dict(other.named_parameters()), rtol=1e-6, atol=1e-9)
+
+
+FAULTS = """
+import resource, sys
+import torch
+from lecun_repro.updates import keep_freed_memory
+if sys.argv[1] == "kept":
+    keep_freed_memory()
+for _ in range(4):
+    torch.ones(16_000_000)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(4):
+    torch.ones(16_000_000)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is another")
+def test_memory_that_is_kept_is_not_cleared_anew() -> None:
+    def faults(how: str) -> int:
+        command = [sys.executable, "-c", FAULTS, how]
+        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    assert faults("kept") < 100 < faults("given back")

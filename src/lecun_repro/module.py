@@ -21,7 +21,14 @@ from lecun_repro.network import Network
 from lecun_repro.newton import StochasticDiagonalLM
 from lecun_repro.packages import CompileError, compiler
 from lecun_repro.randomness import pass_generator
-from lecun_repro.updates import CompiledUpdates, Presentations, eager_updates, formula
+from lecun_repro.updates import (
+    LARGE_BATCH,
+    CompiledUpdates,
+    Presentations,
+    eager_updates,
+    formula,
+    keep_freed_memory,
+)
 
 CHECKPOINT_FORMAT = 1
 
@@ -179,6 +186,8 @@ class DigitClassifier(LightningModule):
             keep = self._keep[self._presented : self._presented + labels.numel()]
             self._presented += labels.numel()
             presentations = (*presentations, keep.to(self.device).view(*labels.shape, -1))
+        if labels.shape[1] >= LARGE_BATCH:
+            keep_freed_memory()
         update = self._update_call(presentations)
 
         started = time.perf_counter()

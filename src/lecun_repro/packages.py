@@ -5,7 +5,6 @@ and device, the versions of torch and of the C++ compiler, the processor and the
 temporary folder and moved into place, so that runs that build the same one at the same time do not disturb each other.
 """
 
-import ctypes
 import hashlib
 import os
 import platform
@@ -32,8 +31,6 @@ SETTINGS = {
     "aot_inductor.precompile_headers": False,  # they take longer than they save, and 280 MB of disk
     "compile_threads": 1,  # no pool of compiler processes: it would double the memory
 }
-
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of mallopt, from malloc.h
 
 
 class CompileError(RuntimeError):
@@ -93,18 +90,6 @@ def load(path: Path, carried: int) -> Callable:
         return outputs[:carried], outputs[carried]
 
     return run
-
-
-def keep_freed_memory() -> None:
-    """Has the process keep the memory it frees, where the C library is glibc.
-
-    glibc takes every block above some 32 MB from the system and gives it back at once. A large batch has several of
-    them in every update, and clearing their pages anew takes as long as the arithmetic.
-    """
-    if platform.libc_ver()[0] == "glibc":
-        libc = ctypes.CDLL(None)
-        libc.mallopt(M_MMAP_MAX, 0)
-        libc.mallopt(M_TRIM_THRESHOLD, -1)  # never
 
 
 def build(scan: torch.nn.Module, carry: Sequence[Tensor], xs: Sequence[Tensor], path: Path) -> None:

@@ -6,7 +6,10 @@ carry. Network, head and torch's own update formula are traced as they are; noth
 The compiled graph is kept as an ahead-of-time package (see `packages`), because inductor never caches a scan.
 """
 
+import ctypes
+import platform
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -23,7 +26,7 @@ from lecun_repro.graph import materialise
 from lecun_repro.heads import Head
 from lecun_repro.network import Network
 from lecun_repro.newton import StochasticDiagonalLM, newton_update
-from lecun_repro.packages import CompileError, keep_freed_memory, load_or_build
+from lecun_repro.packages import CompileError, load_or_build
 
 aten = torch.ops.aten
 
@@ -34,10 +37,24 @@ PLAINER: dict[Any, Any] = {
 }
 
 LARGE_BATCH = 64  # digits: some of its tensors are megabytes
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of mallopt, from glibc's malloc.h
 
 # What a pass presents, one entry per update: prepared digits (updates, batch, ...), labels (updates, batch) and, with
 # dropout, the units kept (updates, batch, units).
 Presentations = tuple[Tensor, ...]
+
+
+@cache
+def keep_freed_memory() -> None:
+    """Has the process keep the memory it frees, where the C library is glibc.
+
+    glibc takes every block above some 32 MB from the system and gives it back at once. A large batch has several of
+    them in every update, and clearing their pages anew takes nearly as long as the arithmetic.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, -1)  # never
 
 
 def eager_updates(network: Network, head: Head, optimizer: Optimizer, presentations: Presentations) -> Tensor:
@@ -225,8 +242,6 @@ class CompiledUpdates:
         group = {k: v for k, v in self.optimizer.param_groups[0].items() if k not in ("params", "lr", "initial_lr")}
         key = (*((p.shape[1:], p.dtype, p.device) for p in presentations), str(sorted(group.items())))
         if key not in self._runners:
-            if presentations[1].shape[1] >= LARGE_BATCH:
-                keep_freed_memory()
             self._runners[key] = load_or_build(Scan(self._trace(presentations)), self._carry(), presentations)
         return self._runners[key]
 
