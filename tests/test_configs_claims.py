@@ -1,6 +1,7 @@
 """Every YAML in configs/claims: differs from the row it starts from in what it is about alone, and is able to run."""
 
 import json
+import pkgutil
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -142,6 +143,18 @@ def test_a_searched_file_has_the_setting_with_the_fewest_held_out_misses(stem: s
         assert not differences(resolve(str(FILES[stem]), chosen.split()), resolved("5_searched")) - {
             "trainer.logger.init_args.name"
         }
+
+
+def test_the_micro_vit_has_the_size_that_its_file_tells() -> None:
+    told = {}
+    for stem in ("5_micro_vit", "5_dropout_relu"):
+        given = resolved(stem)["model"]["network"]
+        layers = pkgutil.resolve_name(given["class_path"])(**given["init_args"]).sizes()
+        told[stem] = sum(layer.parameters for layer in layers), sum(layer.macs for layer in layers)
+    (vit, vit_macs), (net, net_macs) = told["5_micro_vit"], told["5_dropout_relu"]
+    text = " ".join(FILES["5_micro_vit"].read_text().replace("#", "").split())
+    assert f"{vit:,} parameters and {vit_macs:,} multiply-accumulates" in text
+    assert f"the convolutional network has {net:,} and {net_macs:,}." in text
 
 
 def test_sets_of_digits_are_nested_and_tested_on_the_same() -> None:

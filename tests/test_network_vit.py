@@ -1,4 +1,4 @@
-"""The micro-ViT: its counts against torch's own, its tokens, its updates compiled and plain."""
+"""The micro-ViT: its counts against torch's own, its tokens; its updates are in test_updates.py."""
 
 import pytest
 import torch

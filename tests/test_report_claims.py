@@ -74,7 +74,12 @@ def test_of_several_verdicts_one_failure_is_enough() -> None:
     assert all_of([HOLDS, HOLDS]) == HOLDS
 
 
-TOML = 'substantial_percent = 20\nfurther_results = "article.json"\n[rules]\nbetter = "a cut of SUBSTANTIAL %"\n'
+TOML = """written = "Before the runs."
+substantial_percent = 20
+further_results = "article.json"
+[rules]
+better = "a cut of SUBSTANTIAL %"
+"""
 
 
 def answer(folder: Path, claim: str, *results: list[dict[str, Any]], toml: str = TOML) -> tuple[str, str, str]:
@@ -96,7 +101,9 @@ def test_rows_against_a_base_row(tmp_path: Path) -> None:
     assert (verdict, line) == (HOLDS, "`row` against `base`: test misses +1 % (95 %: -0 to +2; n = 4)")
     assert "## A claim\n\n> it is so\n" in text and "So it is." in text and "a cut of 20 %" in text
     (other,) = [line for line in text.splitlines() if line.startswith("| `other` |")]
-    assert other.startswith("| `other` | 4 | 0.10 ± 0.00 | 50.8 ± 1.0 | 100.0 ± 1.6 | -49.2 |") and "*fails*" in other
+    assert (
+        other.startswith("| `other` | 9,760 | 4 | 0.10 ± 0.00 | 50.8 ± 1.0 (50 to 52) | 100.0 ±") and "*fails*" in other
+    )
     assert "12 runs" in text
     assert "![Every change](claims_changes.png)" in text
     assert (tmp_path / "results/claims_changes.png").read_bytes().startswith(b"\x89PNG")
@@ -104,7 +111,8 @@ def test_rows_against_a_base_row(tmp_path: Path) -> None:
 
 def test_rows_that_are_missing_are_the_article_s_or_not_run(tmp_path: Path) -> None:
     claim = 'kind = "better"\nbase = "1_baseline"\nrows = ["row"]'
-    assert answer(tmp_path, claim, runs("row", 50, 51))[:2] == (NOT_SHOWN, "`row` against `1_baseline`: not run")
+    found = NOT_SHOWN, "`row` against `1_baseline`: fewer than two seeds in common"
+    assert answer(tmp_path, claim, runs("row", 50, 51))[:2] == found
     (tmp_path / "results" / "article.json").write_text(json.dumps(runs("1_baseline", 98, 100, 102, 100)))
     verdict, _, text = answer(tmp_path, claim, runs("row", 50, 51, 52, 51))
     assert verdict == HOLDS
@@ -120,7 +128,7 @@ def test_shares(tmp_path: Path) -> None:
     verdict, line, text = answer(tmp_path, claim, *given, same)
     assert verdict == FAILS and line == "percent of test misses when added first, last: a -49, -50 (n = 4)"
     assert "| b | 4 | -10 |" in text
-    assert (tmp_path / "results/claims_shares.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "results/claims_a_claim.png").read_bytes().startswith(b"\x89PNG")
     verdict, *_ = answer(tmp_path, claim, *given, runs("without_a", 41, 42, 42, 41))
     assert verdict == HOLDS
     verdict, *_ = answer(tmp_path, claim, *given, runs("without_a", 40, 140, 60, 200))
@@ -151,12 +159,15 @@ def test_a_curve_over_sizes(tmp_path: Path, large: tuple[int, ...], article: str
             "error = 4.98 % * (digits / 1,000) ^ -0.50; exponent over seeds 0.50 (95 % of the mean 0.50 to 0.50" in text
         )
         assert "the article's two points imply 0.50." in text
-    assert (tmp_path / "results/claims_curve_over_sizes.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "results/claims_a_claim.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_curve_needs_three_sizes(tmp_path: Path) -> None:
     given = SIZES.replace("ARTICLE", "{ 1000 = 4.98, 4000 = 2.49 }")
-    assert answer(tmp_path, given, BASE, runs("l", 50, 51))[:2] == (NOT_SHOWN, "not run")
+    assert answer(tmp_path, given, BASE, runs("l", 50, 51))[:2] == (
+        NOT_SHOWN,
+        "a net, same passes: fewer than three sizes",
+    )
 
 
 def test_error_against_parameters(tmp_path: Path) -> None:
@@ -165,14 +176,14 @@ def test_error_against_parameters(tmp_path: Path) -> None:
     verdict, line, text = answer(tmp_path, claim, BASE, small, large)
     assert verdict == HOLDS and line.startswith("`small`, 4,450 parameters: test misses +51 %")
     assert "| `large` | 66,820 | 4 |" in text
-    assert (tmp_path / "results/claims_error_against_parameters.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "results/claims_a_claim.png").read_bytes().startswith(b"\x89PNG")
     assert answer(tmp_path, claim, BASE, small)[0] == NOT_SHOWN  # the largest is not there
     assert answer(tmp_path, claim, BASE)[:2] == (NOT_SHOWN, "not run")
 
 
 TIMES = """kind = "time to an error"
 factor = 2
-series = [{ name = "a net", error = 5.2, rows = { 1 = "base", full = "full" } }]
+series = [{ name = "a net", errors = [5.2, 4.9], rows = { 1 = "base", full = "full" } }]
 """
 
 
@@ -186,12 +197,21 @@ def test_time_to_an_error(tmp_path: Path, us: float, misses: int, verdict: str) 
     assert found == verdict
     assert f"{0 if misses == 200 else 4} of 4 runs in batches of full reach 5.2 %" in line
     assert "| 1 | `base` | 4 | 4 | 4 of 4 | 4 (4 to 4) | 400 (400 to 400) |" in text
-    assert (tmp_path / "results/claims_time_to_an_error.png").read_bytes().startswith(b"\x89PNG")
-    beside = 'beside = [{ name = "a net", error = 4.9, rows = { 1 = "base", full = "full" } }]\n'
-    same, also, text = answer(tmp_path, TIMES + beside, base, full)
-    assert (same, also) == (found, line) and "**a net**, to 4.9 % test error: " in text
+    assert (tmp_path / "results/claims_a_claim.png").read_bytes().startswith(b"\x89PNG")
+    assert "**a net**, to 4.9 % test error: " in text
     found, line, _ = answer(tmp_path, TIMES + 'device_not_at_hand = "a GPU"', base, full)
     assert found == NOT_SHOWN and line.startswith("a GPU was not at hand; on one CPU core, a net: ")
+
+
+def test_a_time_that_some_runs_never_get_to_is_not_shown(tmp_path: Path) -> None:
+    base = [r | {"us_per_update": 1e6 * f} for r, f in zip(BASE, (0.9, 1.0, 1.1, 1.0), strict=True)]
+    full = runs("full", *[90] * 4, us_per_update=1e5)
+    assert answer(tmp_path, TIMES, base, full)[0] == HOLDS
+    found, line, _ = answer(tmp_path, TIMES, [*base[:3], run("base", 1340, 150)], full)
+    assert found == NOT_SHOWN
+    assert line.startswith(
+        "a net: 3 of 4 runs in batches of 1 and 4 of 4 runs in batches of full reach 5.2 %, the latter"
+    )
 
 
 def test_the_first_pass_with_an_error_counts() -> None:
@@ -219,6 +239,7 @@ def test_inference(tmp_path: Path, after: float, iqr: list[float], verdict: str)
     [
         ("claim =", "claims.toml: .*; allowed: a TOML file of claims"),
         ("substantial_percent = 20\n[rules]\n", "claims.toml: 'claim'; allowed"),
+        (TOML + '[[claim]]\nkind = "better"', "claims.toml: a claim without 'rows'; allowed: "),
         (TOML + '[[claim]]\nkind = "bettr"', "claims.toml: kind bettr; allowed: no substantial gain, "),
     ],
 )

@@ -2,7 +2,7 @@
 
 The article tried one "that roughly matches the number of parameters and flops" and shows none of it. All below is our
 guess, after Dosovitskiy et al. 2020 (arXiv 2010.11929): normalisation before each half of a block, GELU, learned
-positions. At this size a token for the class and a mean over tokens lose too much, so the outputs read all tokens.
+positions. The outputs read all tokens, where a larger one has a token for the class or a mean over tokens.
 """
 
 import math

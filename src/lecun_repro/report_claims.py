@@ -4,6 +4,7 @@ What is claimed, which rows are compared and the rules' words are that file's (r
 compared is in `comparisons`. The file also names further results beside them, for rows that are not among these.
 """
 
+import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ def read(path: Path) -> dict[str, Any]:
     try:
         given = tomllib.loads(path.read_text())
         kinds = [claim["kind"] for claim in given["claim"]]
-        given["substantial_percent"], given["rules"], given["further_results"]
+        given["substantial_percent"], given["rules"], given["further_results"], given["written"]
     except (tomllib.TOMLDecodeError, KeyError) as error:
         raise fault("results", f"{path}: {error}", "a TOML file of claims, as results/claims.toml") from None
     for kind in kinds:
@@ -41,11 +42,15 @@ def answers(path: Path, rows: Rows) -> list[Answer]:
     given = read(path)
     rows = {**load(path.with_name(given["further_results"])), **rows}
     shared = Given(path.parent, given["substantial_percent"])
-    return [KINDS[claim["kind"]](claim, rows, shared) for claim in given["claim"]]
+    try:
+        return [KINDS[claim["kind"]](claim, rows, shared) for claim in given["claim"]]
+    except KeyError as error:
+        raise fault("results", f"{path}: a claim without {error}", "a file of claims, as results/claims.toml") from None
 
 
 def figure_name(answer: Answer, name: str) -> str:
-    return f"{name}_{answer.claim['kind'].replace(' ', '_')}.png"
+    words = re.findall(r"[a-z0-9]+", answer.claim["name"].lower())
+    return f"{name}_{'_'.join(words)}.png"
 
 
 def figures(path: Path, found: Sequence[Answer]) -> dict[str, Figure | None]:
@@ -71,8 +76,8 @@ def document(path: Path, found: Sequence[Answer], rows: Rows, search: Sequence[d
     parts += [f"![Every change]({name}_changes.png)"] if any(answer.changes for answer in found) else []
     parts += [
         "## Rules",
-        "Written down before the runs. Nothing is selected on test digits: not a pass, not a seed, not a rate. Changes "
-        "are in percent of the base row's mean test misses; *n* counts seeds.",
+        f"{given['written']} Nothing is selected on test digits: not a pass, not a seed, not a rate. Changes are in "
+        "percent of the base row's mean test misses; *n* counts seeds.",
         "\n".join(rules),
     ]
     for answer in found:

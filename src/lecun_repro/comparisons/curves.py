@@ -34,7 +34,12 @@ def curve_over_sizes(claim: Claim, rows: Rows, given: Given) -> Answer:
     judged = [curve_of(part, rows, unit) for part in claim["series"]]
     curves = [c for c in (*judged, *(curve_of(part, rows, unit) for part in claim.get("beside", []))) if c is not None]
     verdicts = [NOT_SHOWN if c is None or c.step is None else substantial_gain(c.step, given) for c in judged]
-    measured = [f"{c.name}, {unit:,} to {c.largest:,} digits: {change_of(c.step)}" for c in judged if c is not None]
+    measured = [
+        f"{c.name}, {unit:,} to {c.largest:,} digits: {change_of(c.step)}, *{verdict}*"
+        if c
+        else f"{part['name']}: fewer than three sizes"
+        for part, c, verdict in zip(claim["series"], judged, verdicts, strict=True)
+    ]
     panels: dict[str, list[Series]] = {}
     for curve in curves:
         name, _, panel = curve.name.partition(", ")
@@ -42,7 +47,7 @@ def curve_over_sizes(claim: Claim, rows: Rows, given: Given) -> Answer:
     details = [text for curve in curves for text in (law_note(curve), sizes_table(curve))]
     figure = sizes_figure(panels) if panels else None
     changes = {f"{c.name}: {c.largest:,} against {unit:,} digits": c.step.changes for c in judged if c and c.step}
-    return Answer(claim, all_of(verdicts), "; ".join(measured) or "not run", "\n\n".join(details), figure, changes)
+    return Answer(claim, all_of(verdicts), "; ".join(measured), "\n\n".join(details), figure, changes)
 
 
 def curve_of(part: Mapping, rows: Rows, unit: int) -> Curve | None:
@@ -75,14 +80,22 @@ def law_note(curve: Curve) -> str:
     points = [
         f"{error:.2f} % at {size:,} lies *{'on' if math.log(error / law(size)) in beyond else 'off'}* the law, "
         f"whose new seeds are expected from {law(size) * math.exp(beyond.low):.2f} to "
-        f"{law(size) * math.exp(beyond.high):.2f} %"
+        f"{law(size) * math.exp(beyond.high):.2f} % (from our own seeds at that size: {expected(curve, size)})"
         for size, error in curve.article.items()
     ]
+    misfit = max((abs(np.mean([math.log(e / law(size)) for e in each])), size) for size, each in curve.errors.items())
     return (
         f"**{curve.name}.** From {law.unit:,} to {curve.largest:,} digits: {change_of(curve.step)}. Law of the "
         f"means: error = {law.scale:.2f} % * (digits / {law.unit:,}) ^ -{law.exponent:.2f}; exponent over seeds "
-        f"{mean}; the article's two points imply {implied:.2f}. Its {'; its '.join(points)}."
+        f"{mean}; the article's two points imply {implied:.2f}. The means lie up to {100 * misfit[0]:.0f} % off it (at "
+        f"{misfit[1]:,} digits). The article's {'; its '.join(points)}."
     )
+
+
+def expected(curve: Curve, size: int) -> str:
+    """Where one new seed of ours is expected, or nothing where too few were run."""
+    found = curve.errors.get(size, [])
+    return f"{span(prediction_interval(found))} %" if len(found) > 1 else "too few"
 
 
 def sizes_table(curve: Curve) -> str:
@@ -109,8 +122,10 @@ def error_against_parameters(claim: Claim, rows: Rows, given: Given) -> Answer:
     for size, row in sorted(present.items()):
         errors = test_errors(rows[row])
         line = [f"`{row}`", f"{size:,}", str(len(errors)), spread([r["train"]["error"] for r in rows[row]])]
-        lines.append([*line, spread(errors), span(mean_interval(errors))])
-    details = table(["row", "parameters", "n", "train error %", "test error %", "95 % of the mean"], lines)
+        us = np.median([r["us_per_update"] for r in rows[row]])
+        lines.append([*line, spread(errors), span(mean_interval(errors)), f"{us:,.0f}"])
+    header = ["row", "parameters", "n", "train error %", "test error %", "95 % of the mean", "µs per update"]
+    details = table(header, lines)
     details += "\n\n" + gains_table(claim["base"], found, further_gain, given)
     errors_of: dict[int, Sequence[float]] = {size: test_errors(rows[row]) for size, row in sorted(present.items())}
     figure = parameters_figure(errors_of, present)

@@ -146,18 +146,19 @@ class Progress(NamedTuple):
     errors: Sequence[float]  # percent
 
 
-def times_figure(panels: Mapping[str, tuple[float, Mapping[str, Progress]]]) -> Figure:
-    """Test error against the seconds spent in updates, a panel per title, with the error to be reached."""
+def times_figure(panels: Mapping[str, tuple[Sequence[float], Mapping[str, Progress]]]) -> Figure:
+    """Test error against the seconds spent in updates, a panel per title, with the errors to be reached."""
     figure, grid = plt.subplots(1, len(panels), figsize=(WIDTH, 4.2), layout="constrained", squeeze=False)
-    for axes, (title, (goal, progress)) in zip(grid[0], panels.items(), strict=True):
+    for axes, (title, (goals, progress)) in zip(grid[0], panels.items(), strict=True):
         for (label, each), colour in zip(progress.items(), COLOURS, strict=False):
             axes.plot(each.seconds, each.errors, color=colour, linewidth=1.4, label=f"batch {label}")
-        axes.axhline(goal, color=GREY, linewidth=0.9, linestyle="--")
-        axes.annotate(f"{goal} %", (1, goal), (-2, -10), xycoords=("axes fraction", "data"), color=GREY, fontsize=8,
-                      textcoords="offset points", ha="right")  # fmt: skip
+        for goal in goals:
+            axes.axhline(goal, color=GREY, linewidth=0.9, linestyle="--")
+            axes.annotate(f"{goal} %", (0, goal), (3, 3), xycoords=("axes fraction", "data"), color=GREY, fontsize=8,
+                          textcoords="offset points")  # fmt: skip
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.set_ylim(0.75 * goal, max(4 * goal, 8))
+        axes.set_ylim(0.75 * min(goals), max(4 * min(goals), 8))
         _logarithmic_percent(axes)
         axes.set_xlabel("seconds in updates, one CPU core")
         axes.set_title(title, fontsize=10)

@@ -9,6 +9,8 @@ from lecun_repro.comparisons.answers import FAILS, HOLDS, NOT_SHOWN, Answer, Cla
 from lecun_repro.report import NONE, Results, Rows, paired, span, spread, table, test_misses
 from lecun_repro.statistics import Interval, gained, improved, mcnemar, mean_interval
 
+TOO_FEW = "fewer than two seeds in common"
+
 
 class Gain(NamedTuple):
     """A row's runs and its base row's, of the same seeds."""
@@ -56,9 +58,13 @@ def percents(interval: Interval) -> str:
 def change_of(found: Gain | None) -> str:
     """`test misses -14 % (95 %: -22 to -6; n = 5)`."""
     if found is None:
-        return "not run"
+        return TOO_FEW
     interval = mean_interval(found.changes)
     return f"test misses {np.mean(found.changes):+.0f} % (95 %: {percents(interval)}; n = {found.n})"
+
+
+def p_of(found: Gain | None) -> str:
+    return "" if found is None else f", median p {np.median(found.p_values):.2g}"
 
 
 def changes_of(found: Mapping[str, Gain | None], base: str) -> dict[str, list[float]]:
@@ -101,7 +107,11 @@ def of_rows(rule: Rule) -> Callable[[Claim, Rows, Given], Answer]:
         found = {row: gain(rows, claim["base"], row) for row in claim["rows"]}
         beside = {row: gain(rows, claim["base"], row) for row in claim.get("beside", [])}
         verdicts = [NOT_SHOWN if each is None else rule(each, given) for each in found.values()]
-        measured = "; ".join(f"`{row}` against `{claim['base']}`: {change_of(each)}" for row, each in found.items())
+        also = (better, worse)  # which ask for more than the interval
+        measured = "; ".join(
+            f"`{row}` against `{claim['base']}`: {change_of(each)}{p_of(each) if rule in also else ''}"
+            for row, each in found.items()
+        )
         every = {**found, **beside}
         details = gains_table(claim["base"], every, rule, given)
         return Answer(claim, all_of(verdicts), measured, details, changes=changes_of(every, claim["base"]))
@@ -111,15 +121,17 @@ def of_rows(rule: Rule) -> Callable[[Claim, Rows, Given], Answer]:
 
 def gains_table(base: str, found: Mapping[str, Gain | None], rule: Rule, given: Given) -> str:
     """Every row against the base row, over the seeds that both have."""
-    header = ["row", "n", "train error %", "test misses", f"test misses, `{base}`", "mean difference", "95 %"]
-    header += ["change %", "95 %", "McNemar p, median", "by itself"]
+    header = ["row", "parameters", "n", "train error %", "test misses (range)", f"test misses, `{base}`"]
+    header += ["mean difference", "95 %", "change %", "95 %", "McNemar p, median", "by itself"]
     lines = []
     for row, each in found.items():
         if each is None:
-            lines.append([f"`{row}`", "0", *[NONE] * 9])
+            lines.append([f"`{row}`", *[NONE] * 11])
             continue
-        line = [f"`{row}`", str(each.n), spread([r["train"]["error"] for r in each.row])]
-        line += [spread(test_misses(each.row), 1), spread(test_misses(each.base), 1)]
+        misses = test_misses(each.row)
+        line = [f"`{row}`", f"{each.row[0]['parameters']:,}", str(each.n)]
+        line += [spread([r["train"]["error"] for r in each.row])]
+        line += [f"{spread(misses, 1)} ({min(misses)} to {max(misses)})", spread(test_misses(each.base), 1)]
         line += [f"{np.mean(each.differences):+.1f}", span(mean_interval(each.differences), 1)]
         line += [f"{np.mean(each.changes):+.0f}", percents(mean_interval(each.changes))]
         lines.append([*line, f"{np.median(each.p_values):.2g}", f"*{rule(each, given)}*"])

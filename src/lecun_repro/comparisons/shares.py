@@ -25,9 +25,9 @@ def shares(claim: Claim, rows: Rows, given: Given) -> Answer:
             p_values.append(p)
             within.append(-given.substantial <= interval.low and interval.high <= given.substantial)
             orders.append(f"{part['name']} {np.mean(first.changes):+.0f}, {np.mean(last.changes):+.0f}")
-            line += [f"{np.mean(differences):+.0f}", percents(interval), f"{p:.2g}"]
+            line += [str(len(differences)), f"{np.mean(differences):+.0f}", percents(interval), f"{p:.2g}"]
         else:
-            line += [NONE] * 3
+            line += [NONE] * 4
         lines.append(line)
     wanted = sum("taken" in part for part in claim["ingredients"])
     verdict = NOT_SHOWN
@@ -36,10 +36,12 @@ def shares(claim: Claim, rows: Rows, given: Given) -> Answer:
     elif len(within) == wanted and all(within):
         verdict = FAILS
     header = ["ingredient", "n", "added first: change %", "95 %", "", "n", "added last: change %", "95 %", ""]
-    header += ["first less last", "95 %", "p"]
+    header += ["n, of both", "first less last", "95 %", "p"]
     seeds = sorted({int(line[column]) for line in lines for column in (1, 5)} - {0})
-    n = f"n = {' to '.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))}" if seeds else "not run"
-    measured = f"percent of test misses when added first, last: {'; '.join(orders)} ({n})"
+    measured = "no ingredient has been run both ways"
+    if orders:
+        n = " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))
+        measured = f"percent of test misses when added first, last: {'; '.join(orders)} (n = {n})"
     figure = shares_figure(changes) if changes else None
     return Answer(claim, verdict, measured, table(header, lines), figure)
 

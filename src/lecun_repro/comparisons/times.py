@@ -33,23 +33,24 @@ def reached(result: Results, error: float) -> Reached | None:
 
 
 def time_to_an_error(claim: Claim, rows: Rows, given: Given) -> Answer:
-    """Passes, updates and seconds to an error; the first row's seconds over the last one's.
+    """Passes, updates and seconds to each error of a series; the first row's seconds over the last one's.
 
-    The series `beside` the claim's own have no part in the verdict.
+    The verdict is on the first error of each.
     """
     verdicts, measured, details = [], [], []
-    for part in [*claim["series"], *claim.get("beside", [])]:
+    for part in claim["series"]:
         runs = {label: rows.get(row, []) for label, row in part["rows"].items()}
-        verdict, text = speedup(runs, part["error"], claim["factor"])
-        details += [f"**{part['name']}**, to {part['error']} % test error: {text}. Medians, in brackets the range."]
-        details += [times_table(part, runs)]
-        if part in claim["series"]:
-            verdicts.append(verdict)
-            measured.append(f"{part['name']}: {text}")
+        answers = [speedup(runs, error, claim["factor"]) for error in part["errors"]]
+        for error, (_, text) in zip(part["errors"], answers, strict=True):
+            details += [f"**{part['name']}**, to {error} % test error: {text}. Medians, in brackets the range."]
+            details += [times_table(part["rows"], runs, error)]
+        verdict, text = answers[0]
+        verdicts.append(verdict)
+        measured.append(f"{part['name']}: {text}")
     verdict, text = all_of(verdicts), "; ".join(measured)
     if device := claim.get("device_not_at_hand"):
         verdict, text = NOT_SHOWN, f"{device} was not at hand; on one CPU core, {text}"
-    panels = {part["name"]: (part["error"], progress(part, rows)) for part in claim["series"]}
+    panels = {part["name"]: (part["errors"], progress(part, rows)) for part in claim["series"]}
     figure = times_figure(panels) if any(each for _, each in panels.values()) else None
     return Answer(claim, verdict, text, "\n\n".join(details), figure)
 
@@ -69,28 +70,33 @@ def progress(part: Mapping[str, Any], rows: Rows) -> dict[str, Progress]:
 
 def speedup(runs: Mapping[str, Sequence[Results]], error: float, factor: float) -> tuple[str, str]:
     """The verdict on, and a line about, the first label's seconds to an error over the last one's."""
-    times = [{r["seed"]: to.seconds for r in each if (to := reached(r, error))} for each in runs.values()]
-    last, of_last = times[-1], list(runs.values())[-1]
-    text = f"{len(last)} of {len(of_last)} runs in batches of {list(runs)[-1]} reach {error} %"
-    ratios = [math.log(seconds / last[seed]) for seed, seconds in times[0].items() if seed in last]
+    times = {label: {r["seed"]: to.seconds for r in each if (to := reached(r, error))} for label, each in runs.items()}
+    labels = list(runs)
+    ends = list(dict.fromkeys((labels[0], labels[-1])))
+    text = " and ".join(f"{len(times[label])} of {len(runs[label])} runs in batches of {label}" for label in ends)
+    text += f" reach {error} %"
+    first, last = times[ends[0]], times[ends[-1]]
+    ratios = [math.log(seconds / last[seed]) for seed, seconds in first.items() if seed in last]
     if len(runs) < 2 or len(ratios) < 2:
         return NOT_SHOWN, text
     low, high = map(math.exp, mean_interval(ratios))
-    text += f", {math.exp(np.mean(ratios)):.2g} times as fast (95 %: {low:.2g} to {high:.2g}; n = {len(ratios)})"
-    if len(last) < len(of_last):
+    text += (
+        f", the latter {math.exp(np.mean(ratios)):.2g} times as fast (95 %: {low:.2g} to {high:.2g}; n = {len(ratios)})"
+    )
+    if any(len(times[label]) < len(runs[label]) for label in ends):
         return NOT_SHOWN, text
     return (HOLDS if low >= factor else FAILS if high < factor else NOT_SHOWN), text
 
 
-def times_table(part: Mapping[str, Any], runs: Mapping[str, Sequence[Results]]) -> str:
+def times_table(names: Mapping[str, str], runs: Mapping[str, Sequence[Results]], error: float) -> str:
     """Per row how many runs reach the error, and when."""
     lines = []
     for label, results in runs.items():
-        line = [label, f"`{part['rows'][label]}`", str(len(results))]
+        line = [label, f"`{names[label]}`", str(len(results))]
         if not results:
             lines.append([*line, *[NONE] * 7])
             continue
-        there = [to for r in results if (to := reached(r, part["error"]))]
+        there = [to for r in results if (to := reached(r, error))]
         line += [str(results[0]["passes"]), f"{len(there)} of {len(results)}", ranged([to.passes for to in there])]
         line += [ranged([to.updates for to in there]), ranged([to.seconds for to in there], 2)]
         line += [f"{np.median([r['us_per_update'] for r in results]):,.0f}"]
