@@ -98,7 +98,7 @@ def answer(folder: Path, claim: str, *results: list[dict[str, Any]], toml: str =
 def test_rows_against_a_base_row(tmp_path: Path) -> None:
     claim = 'kind = "no substantial gain"\nnote = "so it is"\nbase = "base"\nrows = ["row"]\nbeside = ["other"]'
     verdict, line, text = answer(tmp_path, claim, BASE, runs("row", 99, 101, 103, 100), runs("other", 50, 51, 52, 50))
-    assert (verdict, line) == (HOLDS, "`row` against `base`: test misses +1 % (95 %: -0 to +2; n = 4)")
+    assert (verdict, line) == (HOLDS, "`row` against `base`: test misses +1 % (95 %: +0 to +2; n = 4)")
     assert "## A claim\n\n> it is so\n" in text and "So it is." in text and "a cut of 20 %" in text
     (other,) = [line for line in text.splitlines() if line.startswith("| `other` |")]
     assert (

@@ -50,9 +50,14 @@ def gain(rows: Rows, base: str, row: str) -> Gain | None:
     return Gain([a for a, _ in pairs], [b for _, b in pairs]) if len(pairs) > 1 else None
 
 
+def signed(value: float) -> str:
+    """`-14`, `+3`, and `+0` for either zero."""
+    return f"{round(value):+d}"
+
+
 def percents(interval: Interval) -> str:
     """`-22 to -6`, signed."""
-    return f"{interval.low:+.0f} to {interval.high:+.0f}"
+    return f"{signed(interval.low)} to {signed(interval.high)}"
 
 
 def change_of(found: Gain | None) -> str:
@@ -60,7 +65,7 @@ def change_of(found: Gain | None) -> str:
     if found is None:
         return TOO_FEW
     interval = mean_interval(found.changes)
-    return f"test misses {np.mean(found.changes):+.0f} % (95 %: {percents(interval)}; n = {found.n})"
+    return f"test misses {signed(np.mean(found.changes))} % (95 %: {percents(interval)}; n = {found.n})"
 
 
 def p_of(found: Gain | None) -> str:
@@ -133,6 +138,6 @@ def gains_table(base: str, found: Mapping[str, Gain | None], rule: Rule, given: 
         line += [spread([r["train"]["error"] for r in each.row])]
         line += [f"{spread(misses, 1)} ({min(misses)} to {max(misses)})", spread(test_misses(each.base), 1)]
         line += [f"{np.mean(each.differences):+.1f}", span(mean_interval(each.differences), 1)]
-        line += [f"{np.mean(each.changes):+.0f}", percents(mean_interval(each.changes))]
+        line += [signed(np.mean(each.changes)), percents(mean_interval(each.changes))]
         lines.append([*line, f"{np.median(each.p_values):.2g}", f"*{rule(each, given)}*"])
     return table(header, lines)

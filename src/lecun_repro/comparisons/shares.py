@@ -4,7 +4,7 @@ import numpy as np
 
 from lecun_repro.comparisons.answers import FAILS, HOLDS, NOT_SHOWN, Answer, Claim, Given
 from lecun_repro.comparisons.figures import shares_figure
-from lecun_repro.comparisons.gains import Gain, gain, percents
+from lecun_repro.comparisons.gains import Gain, gain, percents, signed
 from lecun_repro.report import NONE, Rows, table
 from lecun_repro.statistics import SIGNIFICANT, improved, mean_interval, p_of_mean
 
@@ -24,8 +24,8 @@ def shares(claim: Claim, rows: Rows, given: Given) -> Answer:
             interval, p = mean_interval(differences), p_of_mean(differences)
             p_values.append(p)
             within.append(-given.substantial <= interval.low and interval.high <= given.substantial)
-            orders.append(f"{part['name']} {np.mean(first.changes):+.0f}, {np.mean(last.changes):+.0f}")
-            line += [str(len(differences)), f"{np.mean(differences):+.0f}", percents(interval), f"{p:.2g}"]
+            orders.append(f"{part['name']} {signed(np.mean(first.changes))}, {signed(np.mean(last.changes))}")
+            line += [str(len(differences)), signed(np.mean(differences)), percents(interval), f"{p:.2g}"]
         else:
             line += [NONE] * 4
         lines.append(line)
@@ -51,7 +51,7 @@ def cells(found: Gain | None) -> list[str]:
     if found is None:
         return ["0", NONE, NONE, NONE]
     verdict = improved(found.differences, found.p_values)
-    return [str(found.n), f"{np.mean(found.changes):+.0f}", percents(mean_interval(found.changes)), f"*{verdict}*"]
+    return [str(found.n), signed(np.mean(found.changes)), percents(mean_interval(found.changes)), f"*{verdict}*"]
 
 
 def difference_of_changes(first: Gain, last: Gain) -> list[float]:
