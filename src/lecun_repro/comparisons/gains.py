@@ -50,9 +50,9 @@ def gain(rows: Rows, base: str, row: str) -> Gain | None:
     return Gain([a for a, _ in pairs], [b for _, b in pairs]) if len(pairs) > 1 else None
 
 
-def signed(value: float) -> str:
+def signed(value: float | np.floating) -> str:
     """`-14`, `+3`, and `+0` for either zero."""
-    return f"{round(value):+d}"
+    return f"{round(float(value)):+d}"
 
 
 def percents(interval: Interval) -> str:
