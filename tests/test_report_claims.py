@@ -199,6 +199,8 @@ def test_time_to_an_error(tmp_path: Path, us: float, misses: int, verdict: str) 
     assert "| 1 | `base` | 4 | 4 | 4 of 4 | 4 (4 to 4) | 400 (400 to 400) |" in text
     assert (tmp_path / "results/claims_a_claim.png").read_bytes().startswith(b"\x89PNG")
     assert "**a net**, to 4.9 % test error: " in text
+    other = TIMES.replace("series = [", 'series = [{ name = "b", errors = [5.2], rows = { 1 = "c" } }, ')
+    assert "0 of 0 runs in batches of 1 reach 5.2 %" in answer(tmp_path, other, base, full)[1]  # nothing to draw of it
     found, line, _ = answer(tmp_path, TIMES + 'device_not_at_hand = "a GPU"', base, full)
     assert found == NOT_SHOWN and line.startswith("a GPU was not at hand; on one CPU core, a net: ")
 

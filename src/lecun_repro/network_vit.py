@@ -66,7 +66,7 @@ class MicroViT(Network):
         patch: Height and width of a patch in pixels, each a divisor of 16; a patch is a token.
         width: Numbers that a token is made of.
         heads: Attention heads, a divisor of `width`.
-        blocks: Transformer blocks.
+        blocks: Transformer blocks, one after the other.
         hidden: Hidden units of the perceptron at every token.
         dropout: Share of the last block's numbers dropped before the outputs in training, in [0, 1).
         seed: Seed of the initial weights; null draws them from torch's global generator.

@@ -50,8 +50,8 @@ def time_to_an_error(claim: Claim, rows: Rows, given: Given) -> Answer:
     verdict, text = all_of(verdicts), "; ".join(measured)
     if device := claim.get("device_not_at_hand"):
         verdict, text = NOT_SHOWN, f"{device} was not at hand; on one CPU core, {text}"
-    panels = {part["name"]: (part["errors"], progress(part, rows)) for part in claim["series"]}
-    figure = times_figure(panels) if any(each for _, each in panels.values()) else None
+    panels = {part["name"]: (part["errors"], each) for part in claim["series"] if (each := progress(part, rows))}
+    figure = times_figure(panels) if panels else None
     return Answer(claim, verdict, text, "\n\n".join(details), figure)
 
 
