@@ -195,12 +195,12 @@ def test_time_to_an_error(tmp_path: Path, us: float, misses: int, verdict: str) 
     full = runs("full", *[misses] * 4, us_per_update=us)
     found, line, text = answer(tmp_path, TIMES, base, full)
     assert found == verdict
-    assert f"{0 if misses == 200 else 4} of 4 runs in batches of full reach 5.2 %" in line
+    assert f"{0 if misses == 200 else 4} of 4 runs in batches of full reach 5.20 %" in line
     assert "| 1 | `base` | 4 | 4 | 4 of 4 | 4 (4 to 4) | 400 (400 to 400) |" in text
     assert (tmp_path / "results/claims_a_claim.png").read_bytes().startswith(b"\x89PNG")
-    assert "**a net**, to 4.9 % test error: " in text
+    assert "**a net**, to 4.90 % test error: " in text
     other = TIMES.replace("series = [", 'series = [{ name = "b", errors = [5.2], rows = { 1 = "c" } }, ')
-    assert "0 of 0 runs in batches of 1 reach 5.2 %" in answer(tmp_path, other, base, full)[1]  # nothing to draw of it
+    assert "0 of 0 runs in batches of 1 reach 5.20 %" in answer(tmp_path, other, base, full)[1]  # nothing to draw of it
     found, line, _ = answer(tmp_path, TIMES + 'device_not_at_hand = "a GPU"', base, full)
     assert found == NOT_SHOWN and line.startswith("a GPU was not at hand; on one CPU core, a net: ")
 
@@ -212,7 +212,7 @@ def test_a_time_that_some_runs_never_get_to_is_not_shown(tmp_path: Path) -> None
     found, line, _ = answer(tmp_path, TIMES, [*base[:3], run("base", 1340, 150)], full)
     assert found == NOT_SHOWN
     assert line.startswith(
-        "a net: 3 of 4 runs in batches of 1 and 4 of 4 runs in batches of full reach 5.2 %, the latter"
+        "a net: 3 of 4 runs in batches of 1 and 4 of 4 runs in batches of full reach 5.20 %, the latter"
     )
 
 

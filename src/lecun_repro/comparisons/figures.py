@@ -154,8 +154,8 @@ def times_figure(panels: Mapping[str, tuple[Sequence[float], Mapping[str, Progre
             axes.plot(each.seconds, each.errors, color=colour, linewidth=1.4, label=f"batch {label}")
         for goal in goals:
             axes.axhline(goal, color=GREY, linewidth=0.9, linestyle="--")
-            axes.annotate(f"{goal} %", (0, goal), (3, 3), xycoords=("axes fraction", "data"), color=GREY, fontsize=8,
-                          textcoords="offset points")  # fmt: skip
+            place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+            axes.annotate(f"{goal:.2f} %", (0, goal), (3, 3), color=GREY, fontsize=8, **place)
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.set_ylim(0.75 * min(goals), max(4 * min(goals), 8))

@@ -42,7 +42,7 @@ def time_to_an_error(claim: Claim, rows: Rows, given: Given) -> Answer:
         runs = {label: rows.get(row, []) for label, row in part["rows"].items()}
         answers = [speedup(runs, error, claim["factor"]) for error in part["errors"]]
         for error, (_, text) in zip(part["errors"], answers, strict=True):
-            details += [f"**{part['name']}**, to {error} % test error: {text}. Medians, in brackets the range."]
+            details += [f"**{part['name']}**, to {error:.2f} % test error: {text}. Medians, in brackets the range."]
             details += [times_table(part["rows"], runs, error)]
         verdict, text = answers[0]
         verdicts.append(verdict)
@@ -74,7 +74,7 @@ def speedup(runs: Mapping[str, Sequence[Results]], error: float, factor: float) 
     labels = list(runs)
     ends = list(dict.fromkeys((labels[0], labels[-1])))
     text = " and ".join(f"{len(times[label])} of {len(runs[label])} runs in batches of {label}" for label in ends)
-    text += f" reach {error} %"
+    text += f" reach {error:.2f} %"
     first, last = times[ends[0]], times[ends[-1]]
     ratios = [math.log(seconds / last[seed]) for seed, seconds in first.items() if seed in last]
     if len(runs) < 2 or len(ratios) < 2:
