@@ -21,9 +21,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 
 import torch
 
-from lecun_repro.data import DigitsDataModule
-from lecun_repro.data.files import ROOT_VARIABLE, data_root
-from lecun_repro.packages import FOLDER_VARIABLE
+from lecun_repro.data.datamodule import DigitsDataModule
+from lecun_repro.data.download import ROOT_VARIABLE, data_root
+from lecun_repro.training.compile_cache import FOLDER_VARIABLE
 from readme import fill, machine, table
 from updates import ROWS, SEED, Plain, initial
 

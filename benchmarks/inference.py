@@ -25,10 +25,10 @@ import onnxruntime
 import torch
 from torch import Tensor
 
-from lecun_repro.cli import quiet
-from lecun_repro.commands import built, trained
-from lecun_repro.export import Outputs, onnx, random_digits
-from lecun_repro.module import DigitClassifier
+from lecun_repro.__main__ import quiet
+from lecun_repro.cli.build import built, trained
+from lecun_repro.commands.export import Outputs, onnx, random_digits
+from lecun_repro.training.module import DigitClassifier
 from readme import fill, machine, table
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "article"

@@ -31,12 +31,13 @@ from torch.nn import functional as F
 from torch.optim import SGD, AdamW, Optimizer
 from torch.utils.data import DataLoader, TensorDataset
 
-from lecun_repro.data import DigitsDataModule, Split
 from lecun_repro.data.blocks import Blocks
-from lecun_repro.heads import CrossEntropy, Head, TanhMSE
-from lecun_repro.network import ConvNet1989
-from lecun_repro.packages import FOLDER_VARIABLE
-from lecun_repro.updates import CompiledUpdates, Presentations, eager_updates
+from lecun_repro.data.datamodule import DigitsDataModule
+from lecun_repro.data.splits import Split
+from lecun_repro.models.convnet import ConvNet1989
+from lecun_repro.models.heads import CrossEntropy, Head, TanhMSE
+from lecun_repro.training.compile_cache import FOLDER_VARIABLE
+from lecun_repro.training.updates import CompiledUpdates, Examples, eager_updates
 from readme import fill, machine, table
 
 SEED = 1337
@@ -187,7 +188,7 @@ class Engine:
         self.passes = 0
         self.compiled = CompiledUpdates(self.net, self.head, self.optimizer) if compiled else None
 
-    def presentations(self, updates: int) -> Iterator[Presentations]:
+    def examples(self, updates: int) -> Iterator[Examples]:
         """Block by block what the updates read, as the data module and the training step make it."""
         n = updates * self.batch
         blocks = Blocks(
@@ -203,27 +204,27 @@ class Engine:
         keep = torch.rand((n, self.net.dropout_units)) >= self.row.dropout if self.row.dropout else None
         presented = 0
         for images, labels in blocks:
-            presentations: Presentations = self.net.prepare(images), labels
+            examples: Examples = self.net.prepare(images), labels
             if keep is not None:
                 kept = keep[presented : presented + labels.numel()].view(*labels.shape, -1)
-                presentations = (*presentations, kept)
+                examples = (*examples, kept)
                 presented += labels.numel()
-            yield presentations
+            yield examples
 
     def ready_seconds(self) -> float:
         """Seconds until the compiled updates can start: from an empty cache a compilation, else a load."""
-        first = next(self.presentations(1))
+        first = next(self.examples(1))
         started = time.perf_counter()
         self.compiled.ready(first)
         return time.perf_counter() - started
 
     def seconds(self, updates: int) -> float:
         started = time.perf_counter()
-        for presentations in self.presentations(updates):
+        for examples in self.examples(updates):
             if self.compiled is None:
-                eager_updates(self.net, self.head, self.optimizer, presentations)
+                eager_updates(self.net, self.head, self.optimizer, examples)
             else:
-                self.compiled(presentations)
+                self.compiled(examples)
         self.passes += 1
         return time.perf_counter() - started
 
@@ -332,7 +333,7 @@ def results(
 
 def markdown(found: list[dict[str, Any]]) -> str:
     """The results as a table."""
-    heads = ["update", "batch size", "how", "µs per update", "min", "presentations/s", "times plain"]
+    heads = ["update", "batch size", "how", "µs per update", "min", "examples/s", "times plain"]
     rows = []
     for r in found:
         compiling = (

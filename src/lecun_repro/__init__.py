@@ -1,34 +1,42 @@
-"""LeCun's 1989 convolutional network, and Karpathy's 2022 article about it, row by row."""
+"""LeCun's 1989 convolutional network, and Karpathy's 2022 article about it, row by row.
 
-import gc
+The public names. YAML files, checkpoints and results name classes by them, so that a class may move within the package.
+They are imported when first asked for: `import lecun_repro` alone costs and does nothing.
+"""
 
-# ruff: noqa: E402
-# The imports make a million objects that stay to the end. Not looking for garbage among them, then and ever after,
-# saves a command a second and a half.
-_was_enabled = gc.isenabled()
-gc.disable()
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from lecun_repro.data import DigitsDataModule
-from lecun_repro.fully_connected import FullyConnected1989
-from lecun_repro.heads import CrossEntropy, Head, TanhMSE
-from lecun_repro.module import DigitClassifier
-from lecun_repro.network import ConvNet1989, Network
-from lecun_repro.network_vit import MicroViT
-from lecun_repro.newton import StochasticDiagonalLM
+if TYPE_CHECKING:
+    from lecun_repro.data.datamodule import DigitsDataModule as DigitsDataModule
+    from lecun_repro.models.base import Network as Network
+    from lecun_repro.models.convnet import ConvNet1989 as ConvNet1989
+    from lecun_repro.models.fully_connected import FullyConnected1989 as FullyConnected1989
+    from lecun_repro.models.heads import CrossEntropy as CrossEntropy
+    from lecun_repro.models.heads import Head as Head
+    from lecun_repro.models.heads import TanhMSE as TanhMSE
+    from lecun_repro.models.vit import MicroViT as MicroViT
+    from lecun_repro.training.module import DigitClassifier as DigitClassifier
+    from lecun_repro.training.newton import StochasticDiagonalLM as StochasticDiagonalLM
 
-gc.freeze()
-if _was_enabled:
-    gc.enable()
+_ROOMS = {
+    "ConvNet1989": "models.convnet",
+    "CrossEntropy": "models.heads",
+    "DigitClassifier": "training.module",
+    "DigitsDataModule": "data.datamodule",
+    "FullyConnected1989": "models.fully_connected",
+    "Head": "models.heads",
+    "MicroViT": "models.vit",
+    "Network": "models.base",
+    "StochasticDiagonalLM": "training.newton",
+    "TanhMSE": "models.heads",
+}
 
-__all__ = [
-    "ConvNet1989",
-    "CrossEntropy",
-    "DigitClassifier",
-    "DigitsDataModule",
-    "FullyConnected1989",
-    "Head",
-    "MicroViT",
-    "Network",
-    "StochasticDiagonalLM",
-    "TanhMSE",
-]
+__all__ = list(_ROOMS)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_ROOMS[name]}"), name)
+    return value

@@ -1,6 +1,145 @@
-"""`python -m lecun_repro`: the same as the console script `lecun-repro`."""
+"""`python -m lecun_repro`, `python cli.py` and `lecun-repro`: one table of commands, and errors of one line."""
 
-from lecun_repro.cli import main
+# ruff: noqa: E402
+import gc
+
+# The imports make a million objects that stay to the end. Not looking for garbage among them, then and ever after,
+# saves a command a second and a half.
+gc.disable()
+
+import logging
+import os
+import re
+import sys
+import time
+import warnings
+from importlib import import_module
+from typing import Any
+
+from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from lecun_repro.cli.help import set_subcommand_help
+from lecun_repro.cli.main import DISK, PROGRAM, DigitsCLI, disk_fault, run, with_checkpoint_config
+from lecun_repro.cli.parser import DigitsParser, explain, flags
+from lecun_repro.errors import DataError, UserError, fault, one_line
+from lecun_repro.runs.signals import Interrupted, StopSignals
+from lecun_repro.training.compile_cache import CompileError
+from lecun_repro.training.divergence import Diverged
+
+gc.freeze()
+gc.enable()
+
+# Commands that are no methods of the trainer: each the function of its name in `commands`, with its line in the help.
+COMMANDS = {
+    "reproduce": "Trains configurations over several seeds, and writes the results with their report.",
+    "export": "Writes a checkpoint's network for use elsewhere: ONNX, safetensors, or a page to draw digits on.",
+    "report": "Writes the tables and figures of raw results, beside them. Trains nothing.",
+}
+
+
+class Program(DigitsCLI):
+    """The trainer's subcommands, with the others in the list of the help."""
+
+    def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
+        super()._add_subcommands(parser, **kwargs)
+        for name, line in COMMANDS.items():  # `main` takes them first
+            parser._subcommands_action.add_subcommand(name, DigitsParser(description=line), help=line)  # type: ignore[union-attr]
+        set_subcommand_help(parser)
+
+
+def known_subcommand(args: list[str]) -> None:
+    """Raises UserError unless the first argument is a subcommand, or one that shows something and ends."""
+    names = [*DigitsCLI.subcommands(), *COMMANDS]
+    if not args or args[0] not in (*names, "-h", "--help", "--version"):
+        raise fault("subcommand", args[0] if args else "missing", f"{', '.join(names)}, before any flag")
+
+
+def quiet() -> None:
+    """No tips, advertisements, seeds or devices that are not used."""
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", ".*LeafSpec.*is deprecated", FutureWarning)  # Lightning 2.6 on torch 2.13
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # of Lightning's calls, which are not ours
+    # The module names one because a schedule on a plateau needs it, and steps every schedule itself.
+    warnings.filterwarnings("ignore", ".*lr scheduler dict contains the key")
+
+
+def main(args: list[str] | None = None) -> None:
+    """Runs a command line, by default this process's own.
+
+    Raises:
+        SystemExit: with 2 for what a user can put right, after one line on standard error; with 130 for Ctrl-C and
+            143 for SIGTERM.
+    """
+    started = time.perf_counter()
+    quiet()
+    with StopSignals() as signals:
+        _main(list(sys.argv[1:] if args is None else args), started, signals)
+
+
+def _main(arguments: list[str], started: float, signals: StopSignals) -> None:
+    try:
+        known_subcommand(arguments)
+        if arguments[0] in COMMANDS:
+            # which themselves build on this module
+
+            run_command(arguments[0], arguments[1:])
+        else:
+            run(with_checkpoint_config(arguments), started, Program)
+    except (UserError, DataError, Diverged) as error:
+        fail(str(error), 2)
+    except MisconfigurationException as error:
+        argument = re.search(r"Trainer\((\w+)=", str(error))
+        fail(f"{f'trainer.{argument[1]}' if argument else 'trainer'}: {one_line(str(error))}", 2)
+    except CompileError as error:
+        fail(f"model.compile: true; allowed: auto or false, as {one_line(str(error))}", 2)
+    except Interrupted as error:
+        fail(str(error), error.exit_code, kind="")
+    except KeyboardInterrupt:
+        fail("interrupted", signals.exit_code, kind="")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        fail(disk_fault(error), 2)
+
+
+def fail(message: str, code: int, kind: str = "error: ") -> None:
+    """One line on standard error, and the end. What a terminal would obey is escaped."""
+    shown = "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in message)
+    print(f"{PROGRAM}: {kind}{shown}", file=sys.stderr)
+    raise SystemExit(code) from None
+
+
+def run_command(name: str, args: list[str]) -> None:
+    """Runs `lecun_repro.<name>.<name>`, whose arguments are the flags. Flags of `fit` become its `overrides`.
+
+    Raises:
+        UserError: a bad flag or value.
+    """
+    function = getattr(import_module(f"lecun_repro.commands.{name}"), name)  # some take long to import
+    parser = DigitsParser(prog=f"{PROGRAM} {name}", description=COMMANDS[name])
+    parser.add_function_arguments(function, skip={"overrides"})
+    own, overrides = split_flags(args) if name == "reproduce" else (args, [])
+    try:
+        known = parser.parse_args(own)
+    except UserError as error:
+        raise explain(parser, own, str(error)) from None
+    function(**known.as_dict(), **({"overrides": overrides} if overrides else {}))
+
+
+def split_flags(args: list[str]) -> tuple[list[str], list[str]]:
+    """A command line as its own flags and those of `fit`: `--threads`, `--optimizer` and whatever has a dot."""
+    own: list[str] = []
+    overrides: list[str] = []
+    for name, value in flags(args, lambda name: name not in ("--help", "-h")):
+        of_fit = "." in name or name in ("--optimizer", "--lr_scheduler", "--threads")
+        (overrides if of_fit else own).extend([name] if value is None else [f"{name}={value}"] if name else [value])
+    return own, overrides
+
 
 if __name__ == "__main__":
     main()

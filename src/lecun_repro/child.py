@@ -19,6 +19,6 @@ if __name__ == "__main__":
     os.setpgrp()
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
-    from lecun_repro.cli import main
+    from lecun_repro.__main__ import main
 
     main()

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from lecun_repro.data import files, mnist, usps
+from lecun_repro.data import download as files
+from lecun_repro.data.sources import mnist, usps
 
 
 @pytest.fixture(autouse=True)

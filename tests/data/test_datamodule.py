@@ -9,8 +9,12 @@ from jsonargparse import ArgumentParser
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from lecun_repro.data import Block, DataError, DigitsDataModule, Split, mnist
-from lecun_repro.data.shifts import draw_shifts, shift_table, shifted
+from lecun_repro.data.augment import draw_shifts, shift_table, shifted
+from lecun_repro.data.blocks import Block
+from lecun_repro.data.datamodule import DigitsDataModule
+from lecun_repro.data.sources import mnist
+from lecun_repro.data.splits import Split
+from lecun_repro.errors import DataError
 
 # Lightning 2.6 builds its loaders with a class that torch 2.13 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec.*is deprecated:FutureWarning")

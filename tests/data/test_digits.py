@@ -3,7 +3,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from lecun_repro.data import digits
+from lecun_repro.data.sources import digits
 
 
 def test_split_is_fixed_and_complete() -> None:

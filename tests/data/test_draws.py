@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lecun_repro.data.draws import draw_indices
-from lecun_repro.data.files import DataError
+from lecun_repro.errors import DataError
 
 MNIST = {"train": 60_000, "test": 10_000}
 TEST_DIGEST = "dfc249aee3aaaa7f7c2cca9b3ae9cc8ca8c2171d3d1c1a12807a254577004e10"

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lecun_repro.data import files, mnist, usps
-from lecun_repro.data.files import DataError
+from lecun_repro.data import download as files
+from lecun_repro.data.sources import mnist, usps
+from lecun_repro.errors import DataError
 
 INDICES = np.arange(20)
 
@@ -268,7 +269,7 @@ def test_a_full_disk_leaves_nothing(small_usps, mirror, monkeypatch) -> None:
 TOGETHER = """
 import sys, numpy
 from pathlib import Path
-from lecun_repro.data import usps
+from lecun_repro.data.sources import usps
 usps.MIRRORS, usps.COUNTS["test"], usps.DIGESTS["zip.test"] = (sys.argv[1],), 20, sys.argv[2]
 print("ready", flush=True)
 input()

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lecun_repro.data import DigitsDataModule, mnist
-from lecun_repro.data.files import DataError
+from lecun_repro.data.datamodule import DigitsDataModule
+from lecun_repro.data.sources import mnist
+from lecun_repro.errors import DataError
 
 
 @pytest.mark.parametrize("folder", ["", "mnist", "MNIST/raw"])

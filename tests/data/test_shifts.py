@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lecun_repro.data.shifts import draw_shifts, shift_table, shifted
+from lecun_repro.data.augment import draw_shifts, shift_table, shifted
 
 NINE = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
 IMAGES = torch.rand(9, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lecun_repro.data import DigitsDataModule, usps
-from lecun_repro.data.files import DataError
+from lecun_repro.data.datamodule import DigitsDataModule
+from lecun_repro.data.sources import usps
+from lecun_repro.errors import DataError
 
 
 @pytest.mark.parametrize("folder", ["", "usps"])

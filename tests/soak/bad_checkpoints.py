@@ -15,8 +15,8 @@ from pathlib import Path
 
 import fits
 
-from lecun_repro.checks import load_checkpoint
-from lecun_repro.strict import UserError
+from lecun_repro.errors import UserError
+from lecun_repro.runs.checkpoints import load_checkpoint
 
 
 def outcome(path: Path, body: bytes, expected: dict) -> str:

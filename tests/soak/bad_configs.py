@@ -21,8 +21,9 @@ from typing import Any
 
 import yaml
 
-from lecun_repro import cli
-from lecun_repro.cli import DigitsCLI, main
+from lecun_repro.__main__ import main
+from lecun_repro.cli import main as cli
+from lecun_repro.cli.main import DigitsCLI
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
@@ -32,7 +33,7 @@ VALUES: list[Any] = [
     None, True, False, 0, -1, 1, 2, 1.5, -0.0, 1e308, -1e308, 10**30, -(10**30), float("nan"), float("inf"), "", " ",
     "x", "null", "nan", "1e999", "0x10", "1_000", "9" * 500, "../../x", "/etc/passwd", "~", "http://127.0.0.1:9/",
     "a\nb", "\u0663", "\ud800".encode("utf-8", "surrogatepass").decode("latin-1"), "\x1b[31m", "os.system", "os._exit",
-    "torch.optim.SGD", "lecun_repro.heads.Head", "lecun_repro.network.Network", [], [1], [[]], ["x"] * 50, {}, {"a": 1},
+    "torch.optim.SGD", "lecun_repro.Head", "lecun_repro.Network", [], [1], [[]], ["x"] * 50, {}, {"a": 1},
     {"class_path": "os.system"}, {"class_path": "torch.optim.Adam"}, {"class_path": None}, {"init_args": {}},
     {"class_path": "torch.nn.Linear", "init_args": {"in_features": 1}}, {"class_path": 3, "init_args": 3},
 ]  # fmt: skip

@@ -23,8 +23,9 @@ from types import ModuleType
 
 import numpy as np
 
-from lecun_repro.data import mnist, usps
-from lecun_repro.data.files import DataError, data_root
+from lecun_repro.data.download import data_root
+from lecun_repro.data.sources import mnist, usps
+from lecun_repro.errors import DataError
 
 FILES = [(mnist, part, name) for part, names in mnist.FILES.items() for name in names]
 FILES += [(usps, part, name) for part, name in usps.FILES.items()]

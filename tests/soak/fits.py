@@ -17,7 +17,7 @@ TIMES = ("fit_seconds", "us_per_update")
 FOLDER = Path("lightning_logs/5_dropout_relu/run")
 
 _server = multiprocessing.get_context("forkserver")
-_server.set_forkserver_preload(["lecun_repro.cli"])
+_server.set_forkserver_preload(["lecun_repro.__main__"])
 
 Prepare = Callable[[], None]  # called in the process before the command, and sent there by its name
 
@@ -55,7 +55,7 @@ def _command(folder: Path, args: list[str], prepare: Prepare | None) -> None:
     os.dup2(output, 2)
     if prepare is not None:
         prepare()
-    from lecun_repro.cli import main
+    from lecun_repro.__main__ import main
 
     try:
         main(args)

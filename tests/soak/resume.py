@@ -22,7 +22,7 @@ from typing import Any
 
 import fits
 
-from lecun_repro.checks import load_checkpoint
+from lecun_repro.runs.checkpoints import load_checkpoint
 
 LAST = fits.FOLDER / "checkpoints/last.ckpt"
 

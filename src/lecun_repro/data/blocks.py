@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from lecun_repro.data.shifts import Shift, draw_shifts, shift_table, shifted
+from lecun_repro.data.augment import Shift, draw_shifts, shift_table, shifted
 from lecun_repro.data.splits import Split
 
 EVAL_CHUNK = 512  # digits evaluated at a time: what they activate fits the second-level cache

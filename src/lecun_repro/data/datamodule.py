@@ -2,34 +2,19 @@
 
 import math
 import os
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, get_args
 
-import numpy as np
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 from lightning.pytorch import LightningDataModule
 
-from lecun_repro.data import digits, mnist, usps
+from lecun_repro.data.augment import Shift
 from lecun_repro.data.blocks import Blocks, Chunks
+from lecun_repro.data.download import data_root
 from lecun_repro.data.draws import draw_indices
-from lecun_repro.data.files import DataError, data_root
-from lecun_repro.data.images import ImageDigits, read_pictures
-from lecun_repro.data.shifts import Shift
+from lecun_repro.data.images import ImageDigits, read_images
+from lecun_repro.data.sources import SOURCES, SourceName
 from lecun_repro.data.splits import Split
-
-SourceName = Literal["mnist", "digits", "usps"]
-
-
-class Source(Protocol):
-    """What a source's file offers."""
-
-    COUNTS: Mapping[str, int]
-
-    def load(self, part: str, indices: np.ndarray, root: Path) -> Split: ...
-
-
-SOURCES: dict[SourceName, Source] = {"mnist": mnist, "digits": digits, "usps": usps}  # type: ignore[dict-item]
+from lecun_repro.errors import DataError
 
 
 class DigitsDataModule(LightningDataModule):
@@ -63,7 +48,7 @@ class DigitsDataModule(LightningDataModule):
         train: The training digits.
         second: The test digits, or those held out.
         second_name: What `second` is: `test` or `holdout`.
-        pictures: What the image files gave, after `setup`; None without `images`.
+        image_digits: What the image files gave, after `setup`; None without `images`.
     """
 
     train: Split
@@ -104,7 +89,7 @@ class DigitsDataModule(LightningDataModule):
         self.root = root
         self.seed = seed
         self.images = images
-        self.pictures: ImageDigits | None = None
+        self.image_digits: ImageDigits | None = None
 
     @property
     def second_name(self) -> str:
@@ -147,7 +132,7 @@ class DigitsDataModule(LightningDataModule):
         if self.images is not None:
             if stage not in (None, "predict"):
                 raise DataError(f"data.images can be predicted alone; they have no labels to {stage} with")
-            self.pictures = self.pictures or read_pictures(self.images)
+            self.image_digits = self.image_digits or read_images(self.images)
             return
         if 0 < getattr(self.trainer, "overfit_batches", 0) < 1:
             raise DataError("trainer.overfit_batches is a fraction; give it as a number of updates")
@@ -199,7 +184,7 @@ class DigitsDataModule(LightningDataModule):
 
     def predict_dataloader(self) -> Chunks:
         """The second split, or the digits of the images."""
-        return Chunks(self.second if self.pictures is None else self.pictures.digits)
+        return Chunks(self.second if self.image_digits is None else self.image_digits.digits)
 
 
 def _require_choice(name: str, value: object, choices: tuple[object, ...]) -> None:

@@ -5,12 +5,11 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from lecun_repro.data.files import DataError
+from lecun_repro.errors import DataError
 
 ARTICLE_SEED = 1337
 ARTICLE_COUNTS = {"train": 7_291, "test": 2_007}  # as many as the paper had
 MNIST_FULL = 50_000  # the article's "50k": which 50,000 it leaves unsaid; the first are our choice
-
 DrawName = Literal["article", "full"]
 
 

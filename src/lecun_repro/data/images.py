@@ -16,10 +16,10 @@ import torch
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from lecun_repro.data.files import DataError
-from lecun_repro.data.mnist import to_16x16
 from lecun_repro.data.normalisation import FIELD, Blank, Unreadable, normalised
+from lecun_repro.data.sources.mnist import to_16x16
 from lecun_repro.data.splits import Split
+from lecun_repro.errors import DataError
 
 # What is read: formats that give their size in the header, so that it is known before anything is decoded. Not WebP
 # (decoders made on opening), nor TIFF (a container of other formats).
@@ -39,7 +39,7 @@ class ImageDigits(NamedTuple):
     skipped: list[tuple[str, str]]  # the other files, each with the reason
 
 
-def read_pictures(images: str | Iterable[str]) -> ImageDigits:
+def read_images(images: str | Iterable[str]) -> ImageDigits:
     """The digits of all files that `images` names.
 
     Args:

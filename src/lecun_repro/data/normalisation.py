@@ -98,7 +98,7 @@ def drawing(ink: np.ndarray, full: float) -> np.ndarray:
     """(h, w) bool: where the digit is, with the edges of its strokes.
 
     Raises:
-        Unreadable: There are only specks, or several drawings.
+        Unreadable: There are only specks, or several figures.
     """
     labels, n = ndimage.label(ink > full / 2, np.ones((3, 3)))
     mass = ndimage.sum_labels(ink, labels, np.arange(n + 1))  # of each part; 0 is the paper
@@ -115,7 +115,7 @@ def drawing(ink: np.ndarray, full: float) -> np.ndarray:
     masses = ndimage.sum_labels(ink * kept, joined, np.arange(n + 1))
     digit = kept & (joined == masses.argmax())
     if (n > 1 and np.partition(masses, -2)[-2] >= RIVAL * masses.max()) or side_by_side(digit):
-        raise Unreadable("several drawings; allowed: one digit")
+        raise Unreadable("several figures; allowed: one digit")
     return ndimage.distance_transform_edt(~digit) <= max(1.5, side / BOX)
 
 

@@ -1,0 +1,1 @@
+"""The command line: parsed, checked, and errors of one line."""

@@ -1,0 +1,73 @@
+"""What other commands need of the trainer's command line: a resolved configuration, a built or trained model."""
+
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from lightning.pytorch import Trainer
+
+from lecun_repro.cli.main import DigitsCLI, run, with_checkpoint_config
+from lecun_repro.runs.checkpoints import load_checkpoint
+from lecun_repro.training.module import DigitClassifier
+
+
+class _ParsedOnly(DigitsCLI):
+    """Parses and checks a command line, and stops there."""
+
+    def instantiate_classes(self) -> None:
+        pass
+
+    def after_instantiate_classes(self) -> None:
+        pass
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        pass
+
+
+def resolve(config: str, fit_flags: list[str]) -> dict[str, Any]:
+    """The configuration that `fit --config config *fit_flags` resolves to, as plain values.
+
+    Raises:
+        UserError: a bad key or value in either.
+    """
+    cli = run(["fit", "--config", config, *fit_flags], time.perf_counter(), _ParsedOnly)
+    return json.loads(cli._parser("fit").dump(cli.config["fit"], format="json", skip_none=False))
+
+
+class _BuiltOnly(DigitsCLI):
+    """Builds data module and model as the subcommand would, loads no digits, and stops there."""
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        return None  # type: ignore[return-value]
+
+    def after_instantiate_classes(self) -> None:
+        self.check_checkpoint()
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        pass
+
+
+def built(args: list[str]) -> DigitClassifier:
+    """The model that a command line of the trainer would train or evaluate, with its initial weights.
+
+    Raises:
+        UserError: a bad key or value.
+    """
+    return run(args, time.perf_counter(), _BuiltOnly).model  # type: ignore[return-value]
+
+
+def trained(ckpt_path: str, trust: Sequence[str] = ()) -> tuple[DigitClassifier, dict[str, Any]]:
+    """The model that `test --ckpt_path` would evaluate, with its weights, and what the checkpoint says of itself.
+
+    Args:
+        ckpt_path: The checkpoint.
+        trust: Import paths of classes that it may name, beside ours and torch's.
+
+    Raises:
+        UserError: not a checkpoint, or one whose configuration or weights are not those of a network and a head.
+    """
+    model = built(with_checkpoint_config(["test", f"--ckpt_path={ckpt_path}"], trust))
+    checkpoint = load_checkpoint(ckpt_path)
+    model.load_state_dict(checkpoint["state_dict"])
+    return model.eval(), checkpoint["lecun_repro"]

@@ -1,0 +1,104 @@
+"""Configuration files: read, checked and never trusted."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse._loaders_dumpers import get_yaml_default_loader
+
+from lecun_repro.cli.hints import described
+from lecun_repro.errors import fault
+from lecun_repro.runs.checkpoints import MOST_VALUES
+
+DEEPEST = 50  # values of a configuration within one another; a real one has eight
+
+
+class _Loader(get_yaml_default_loader()):  # type: ignore[misc]
+    """jsonargparse's safe loader, which refuses a key given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key that is no plain value", key.start_mark)
+            if key.value in keys:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key.value} is there twice", key.start_mark)
+            if isinstance(key.value, str):
+                keys.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def load_config(given: str) -> dict[str, Any]:
+    """The contents of a configuration file, or of a configuration in braces.
+
+    Raises:
+        UserError: no such file, or not a YAML mapping of plain values.
+    """
+    if given.lstrip().startswith("{"):
+        text, name = given, "configuration in braces"
+    else:
+        text, name = _read(Path(given)), given
+    try:
+        tree = yaml.load(text, Loader=_Loader)
+        _count(tree)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error)
+        raise fault("config", f"{name}{where}: {problem}", "YAML of plain values, indented by spaces") from None
+    except (RecursionError, OverflowError):
+        raise fault("config", f"{name}: nested too deeply", f"YAML of at most {MOST_VALUES:,} values") from None
+    except ValueError as error:  # such as a date or a number of too many digits
+        raise fault("config", f"{name}: {error}", "YAML of plain values") from None
+    if tree is None:
+        raise fault("config", f"{name}: empty", "a YAML file such as configs/quickstart.yaml")
+    if not isinstance(tree, dict):
+        raise fault("config", f"{name}: {described(type(tree))}", "a YAML mapping of keys to values")
+    return tree
+
+
+def _read(path: Path) -> str:
+    allowed = "a YAML file such as configs/quickstart.yaml"
+    try:
+        if path.is_dir():
+            raise fault("config", f"{path}: a directory", allowed)
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise fault("config", f"{path} line {line}: not UTF-8", "a YAML file in UTF-8") from None
+    except FileNotFoundError:
+        raise fault("config", f"{path}: no such file", allowed) from None
+    except (OSError, ValueError) as error:
+        raise fault("config", f"{path}: {getattr(error, 'strerror', None) or error}", allowed) from None
+
+
+def _count(tree: Any) -> int:
+    """Values in a tree, every alias followed; OverflowError if there are too many, or too many within one another."""
+    stack, n = [(tree, 0)], 0
+    while stack:
+        value, depth = stack.pop()
+        n += 1
+        if n > MOST_VALUES or depth > DEEPEST:
+            raise OverflowError
+        inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        stack += [(item, depth + 1) for item in inside]
+    return n
+
+
+def check_sections(tree: dict[str, Any], linked: dict[str, str]) -> None:
+    """Refuses what jsonargparse would take and then not use.
+
+    Args:
+        tree: The contents of a configuration file.
+        linked: Keys that only come from another one, and that one.
+
+    Raises:
+        UserError: a section that is no mapping, or a key that another one sets.
+    """
+    for section in ("trainer", "model", "data"):
+        if section in tree and not isinstance(tree[section], dict):
+            raise fault(section, tree[section], "a mapping of its keys to values")
+    for key, source in linked.items():
+        section, name = key.split(".")
+        if name in tree.get(section, {}):
+            raise fault(key, tree[section][name], f"given only through {source}")

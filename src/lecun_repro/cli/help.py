@@ -1,0 +1,98 @@
+"""`--help`: model and data first, with the arguments of every network and head, and Lightning's trainer last."""
+
+import argparse
+
+from lightning.pytorch.cli import LightningArgumentParser
+
+import lecun_repro
+from lecun_repro.cli.parser import DigitsParser
+from lecun_repro.models.base import Network
+from lecun_repro.models.heads import Head
+
+TITLES = {
+    "model": "The model: a network and a head",
+    "data": "The data: digits of 16x16 pixels from -1 (background) to 1 (ink), in the constant order of their draw",
+    "optimizer": "The optimizer",
+    "lr_scheduler": "The learning rate's schedule",
+    "ckpt_path": "The checkpoint",
+    "pictures": "The pictures in TensorBoard",
+    "trainer": "The trainer, Lightning's own: passes (max_epochs), device (accelerator), logger ...",
+}
+SUBCOMMANDS = {
+    "fit": "Trains one configuration, evaluates both splits after every pass, and keeps what it did in its log folder.",
+    "validate": "The same as test.",
+    "test": "Evaluates a checkpoint on both splits.",
+    "predict": "Predicts digits with a checkpoint.",
+}
+ARGUMENTS = {
+    "ckpt_path": "A checkpoint that `fit` wrote, a local file; data and model come from it, and flags win over it.",
+    "seed_everything": "Seed of the weights, shifts and dropout, an integer from 0.",
+    "config": "A YAML file of these keys; of several, the later one wins.",
+    "model.network": "The network, a subclass of `lecun_repro.Network` by name or import path; arguments below.",
+    "model.head": "Output activation and loss, a subclass of `lecun_repro.Head` by name or import path; see below.",
+    "optimizer": "Any optimizer of torch.optim, or one that is installed, by name or import path; its arguments are "
+    "flags too (`--optimizer.lr 1e-3`), which `--optimizer.help AdamW` lists.",
+    "lr_scheduler": "Stepped once per pass; any of torch.optim.lr_scheduler by name or import path, or null for a "
+    "constant rate. `--lr_scheduler.help LinearLR` lists its arguments.",
+}
+TO_GO_ON = "A checkpoint that `fit` wrote, a local file to go on from."
+
+
+class HelpfulParser(DigitsParser):
+    """A parser whose help is for those who train digits."""
+
+    def set_help(self, subcommand: str) -> None:
+        """Puts the help of one of the trainer's subcommands into words."""
+        self.description = SUBCOMMANDS[subcommand]
+        needed = "--config" if subcommand == "fit" else "--ckpt_path"
+        self.usage = f"lecun-repro {subcommand} {needed} FILE [options]"
+        for action in self._actions:
+            action.help = ARGUMENTS.get(action.dest, action.help)
+            if action.dest == "ckpt_path" and subcommand == "fit":
+                action.help = TO_GO_ON
+            if action.dest.endswith("help") and action.dest.startswith(("model.optimizer", "model.lr_scheduler")):
+                action.help = argparse.SUPPRESS  # the keys at the top are the ones to set
+        groups = {}
+        for group in self._action_groups:
+            name = group._group_actions[0].dest.partition(".")[0] if group._group_actions else ""
+            if group.title == "Linked arguments":
+                for action in group._group_actions:
+                    action.help = argparse.SUPPRESS
+            elif name in TITLES:
+                group.title, groups[name] = TITLES[name], group
+        last = [groups[name] for name in TITLES if name in groups]
+        self._action_groups = [group for group in self._action_groups if group not in last] + last
+
+    def format_help(self) -> str:
+        text = super().format_help()
+        if self.description not in SUBCOMMANDS.values():
+            return text
+        before, trainer = text.split(TITLES["trainer"])  # the last of the groups
+        classes = [class_help(key, base) for key, base in (("model.network", Network), ("model.head", Head))]
+        return f"{before}{''.join(classes)}{TITLES['trainer']}{trainer}"
+
+
+def set_subcommand_help(parser: LightningArgumentParser) -> None:
+    """Puts the list of subcommands into words."""
+    for action in parser._subcommands_action._choices_actions:  # type: ignore[union-attr]
+        action.help = SUBCOMMANDS.get(action.dest, action.help)
+    for action in parser._actions:
+        if action.dest in ("config", "print_config"):
+            action.help = argparse.SUPPRESS  # each subcommand has its own
+    parser.usage = "lecun-repro [-h] [--version] SUBCOMMAND ..."
+
+
+def class_help(key: str, base: type) -> str:
+    """The arguments of all of this package's subclasses of `base`, as flags of `key`."""
+    text = ""
+    for name in lecun_repro.__all__:
+        kind = getattr(lecun_repro, name)
+        if issubclass(kind, base) and kind is not base:
+            parser = DigitsParser(add_help=False, usage=argparse.SUPPRESS, description="")
+            parser.add_class_arguments(kind, key)
+            parser._action_groups[-1].title = f"Arguments of --{key} {name}"
+            for action in parser._actions:
+                action.help = argparse.SUPPRESS if action.dest == key else action.help
+            if arguments := parser.format_help().strip():
+                text += f"{arguments}\n\n"
+    return text

@@ -1,0 +1,263 @@
+"""The command line: a LightningCLI whose errors are one line."""
+
+import errno
+import json
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from jsonargparse.typing import PositiveInt
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, LRSchedulerTypeTuple
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch.optim import Optimizer
+
+from lecun_repro.cli.checks import check, mapped_errors
+from lecun_repro.cli.config_files import check_sections, load_config
+from lecun_repro.cli.help import HelpfulParser, set_subcommand_help
+from lecun_repro.cli.parser import ParseFailed, config_flags, explain, flags
+from lecun_repro.cli.paths import check_paths
+from lecun_repro.cli.predictions import printable
+from lecun_repro.cli.trainer import DigitsTrainer
+from lecun_repro.data.datamodule import DigitsDataModule
+from lecun_repro.errors import UserError, fault, one_line
+from lecun_repro.models.base import Network
+from lecun_repro.models.heads import Head
+from lecun_repro.runs.checkpoints import check_fits, checkpoint_config, load_checkpoint
+from lecun_repro.runs.folders import claimed
+from lecun_repro.runs.last_pass import LastPass
+from lecun_repro.runs.progress import FitProgress
+from lecun_repro.runs.record import LOCAL, RecordRun
+from lecun_repro.runs.signals import Interrupted, StopAfterBlock, StopSignals, say
+from lecun_repro.tensorboard.callback import Pictures
+from lecun_repro.tensorboard.writer import log_dir, report_write_errors_once
+from lecun_repro.training.compile_cache import CompileError
+from lecun_repro.training.module import DigitClassifier
+
+PROGRAM = "lecun-repro"
+
+# Arguments that come from another key alone.
+LINKED = {
+    "model.optimizer": "optimizer",
+    "model.lr_scheduler": "lr_scheduler",
+    "model.seed": "seed_everything",
+    "data.seed": "seed_everything",
+}
+
+# A disk that is full or may not be written to, which no program can put right.
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+
+
+class DigitsCLI(LightningCLI):
+    """`fit`, `validate`, `test` and `predict`, with the optimizer and its schedule at the top of the YAML."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument(
+            "--threads",
+            type=PositiveInt,
+            default=1,
+            help="Threads that torch uses; one is fastest for a net this small.",
+        )
+        # Typed by their base classes, so that nothing but an optimizer and a schedule gets through.
+        parser.add_subclass_arguments(
+            (Optimizer,), "optimizer", skip={"params"}, required=False, instantiate=False, fail_untyped=False,
+            help="The optimizer, any of torch.optim: class_path and init_args.",
+        )  # fmt: skip
+        parser.add_subclass_arguments(
+            LRSchedulerTypeTuple, "lr_scheduler", skip={"optimizer"}, required=False, instantiate=False,
+            fail_untyped=False, help="The learning rate's schedule, stepped once per pass: class_path and init_args.",
+        )  # fmt: skip
+        parser.add_lightning_class_args(Pictures, "pictures")
+        for target, source in LINKED.items():
+            parser.link_arguments(source, target)
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Trainer methods and which of their arguments are no flags."""
+        # weights_only: no flag may turn the safe loading of checkpoints off.
+        skip = {"model", "datamodule", "weights_only"}
+        return {
+            "fit": skip | {"train_dataloaders", "val_dataloaders"},
+            "validate": skip | {"dataloaders"},
+            "test": skip | {"dataloaders"},
+            "predict": skip | {"dataloaders", "return_predictions"},
+        }
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        parser.set_help(subcommand)  # type: ignore[attr-defined]
+        return parser
+
+    def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
+        super()._add_subcommands(parser, **kwargs)
+        set_subcommand_help(parser)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parses and checks, so that nothing is built from what could not run."""
+        for path in config_flags(args):
+            check_sections(load_config(path), LINKED)
+        try:
+            self.config = parser.parse_args(args)  # LightningCLI's own warns where both args and sys.argv are there
+        except ParseFailed as failed:
+            raise explain(self._subcommand_parsers[args[0]], args[1:], str(failed)) from None  # type: ignore[arg-type]
+        for key, value in list(self.config.items()):
+            if isinstance(value, int | float) and type(value) is not bool:
+                # A number that has passed a range check, which a class without one could not write down.
+                self.config[key] = int(value) if isinstance(value, int) else float(value)
+        check(args[0], self.config[args[0]])
+        check_paths(self.config[args[0]].as_dict(), args[1:])
+
+    def _parse_ckpt_path(self) -> None:
+        """A checkpoint's configuration has come first, see `with_checkpoint_config`; nothing in it beats a flag."""
+
+    def before_instantiate_classes(self) -> None:
+        torch.set_num_threads(self.config[self.subcommand].threads)
+
+    def _add_instantiators(self) -> None:
+        """Lightning's keep hyperparameters for `load_from_checkpoint`, which nothing here uses."""
+
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            cause: BaseException = error
+            while cause.__cause__ is not None:
+                cause = cause.__cause__
+            for frame, _ in traceback.walk_tb(cause.__traceback__):
+                made = frame.f_locals.get("self")
+                if frame.f_code.co_name == "__init__" and isinstance(made, Network | Head):
+                    with mapped_errors(f"model.{'network' if isinstance(made, Network) else 'head'}.init_args"):
+                        raise cause from None
+            raise
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        if self.subcommand != "fit":
+            kwargs["logger"] = False  # such a call leaves no folder behind
+        given = self.config[self.subcommand].trainer
+        wanted = {LastPass: given.enable_checkpointing, FitProgress: given.enable_progress_bar}
+        self.trainer_defaults["callbacks"] = [kind() for kind, is_wanted in wanted.items() if is_wanted is not False]
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (MisconfigurationException, ValueError, ImportError) as error:
+            named = [name for name in vars(given) if name in str(error)]
+            named += ["accelerator"] if "backend" in str(error) or isinstance(error, ImportError) else []
+            if not named:
+                raise
+            raise fault(f"trainer.{named[0]}", given[named[0]], f"what Lightning takes ({error})") from None
+
+    def after_instantiate_classes(self) -> None:
+        self.datamodule.setup()  # what is wrong with data or checkpoint is told before there is a log folder
+        self.check_checkpoint()
+
+    def check_checkpoint(self) -> None:
+        """Raises UserError for a checkpoint that is not one of the configured network, optimizer and schedule."""
+        if (path := self.config[self.subcommand].ckpt_path) is not None:
+            schedules = int(self.config[self.subcommand].lr_scheduler is not None) if self.subcommand == "fit" else None
+            try:
+                check_fits(load_checkpoint(path), self.model, list(self.model.network.parameters()), schedules)
+            except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+                raise self._unfit(path, error) from None
+
+    def after_predict(self) -> None:
+        """Names the image files that gave no digit; the exit code then tells that not all is done."""
+        skipped = () if self.datamodule.image_digits is None else self.datamodule.image_digits.skipped
+        for file, reason in skipped:
+            print(f"{PROGRAM}: skipped {printable(file)}: {printable(one_line(reason))}", file=sys.stderr)
+        if skipped:
+            raise SystemExit(1)
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        return super()._prepare_subcommand_kwargs(subcommand) | {"weights_only": True}
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        fits = subcommand == "fit"
+        notice = f"{PROGRAM}: stopping after the running block of updates; once more to stop at once"
+        with StopSignals((lambda: say(notice)) if fits else None) as signals:
+            if fits:
+                self.trainer.callbacks.append(StopAfterBlock(signals))  # type: ignore[attr-defined]
+            try:
+                with claimed(self.trainer.logger if fits else None), report_write_errors_once():
+                    super()._run_subcommand(subcommand)
+            except (SystemExit, CompileError) as error:  # Lightning's way out, and that of a compiler hit as well
+                if signals.received is None and not (isinstance(error, SystemExit) and self.trainer.interrupted):
+                    raise
+                raise Interrupted(f"interrupted{self._how_to_go_on() if fits else ''}", signals.exit_code) from None
+            except OSError as error:
+                if error.errno not in DISK or not fits:
+                    raise
+                raise UserError(f"{disk_fault(error)}{self._how_to_go_on()}") from None
+            except Exception as error:
+                within = {frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)}
+                if not within & {"restore_training_state", "_restore_modules_and_callbacks"}:
+                    raise
+                raise self._unfit(self.config[subcommand].ckpt_path, error) from None
+
+    def _unfit(self, path: str, error: Exception) -> UserError:
+        what = f"{path}, which does not fit: {one_line(str(error)) or type(error).__name__}"
+        return fault("ckpt_path", what, "a checkpoint of this network, optimizer and schedule")
+
+    def _how_to_go_on(self) -> str:
+        last = (log_dir(self.trainer) or Path()) / "checkpoints" / "last.ckpt"
+        started_from = self.config[self.subcommand].ckpt_path
+        path = last if last.is_file() else started_from
+        if path is None:
+            return "; nothing is kept, as no pass was whole"
+        return f"; go on with the same command and --ckpt_path {path}"
+
+
+def with_checkpoint_config(args: list[str], trusted: Sequence[str] = ()) -> list[str]:
+    """Puts the configuration that a checkpoint carries before the flags of `validate`, `test` and `predict`.
+
+    It may name our classes and torch's, and those that are `trusted` or named in the flags as well.
+    """
+    if not args or args[0] not in ("validate", "test", "predict"):
+        return args
+    paths = [value for name, value in flags(args[1:]) if name == "--ckpt_path" and value is not None]
+    if not paths:
+        return args
+    saved = load_checkpoint(paths[-1])["lecun_repro"]
+    try:
+        config = json.dumps(checkpoint_config(saved, [*trusted, *(value for _, value in flags(args[1:]) if value)]))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise fault("ckpt_path", f"{paths[-1]}, which {one_line(str(error))}", "a checkpoint that fit wrote") from None
+    # Of this machine's files a checkpoint names none, in whatever way it may try.
+    places = [f"--data.{name}=null" for name in LOCAL]
+    return [args[0], "--config", config, *places, *args[1:]]
+
+
+def disk_fault(error: OSError) -> str:
+    """What the disk refused."""
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror}; what was written before is whole"
+
+
+def run(arguments: list[str], started: float, cli: type[DigitsCLI] = DigitsCLI) -> DigitsCLI:
+    """One of the trainer's subcommands. `started`: `time.perf_counter()` when the command started."""
+    return cli(
+        DigitClassifier,
+        DigitsDataModule,
+        trainer_class=DigitsTrainer,
+        save_config_callback=RecordRun,
+        save_config_kwargs={"started": started},
+        trainer_defaults={
+            "accelerator": "cpu",
+            "devices": 1,
+            "callbacks": [],  # see `instantiate_trainer`
+            "num_sanity_val_steps": 0,
+            "enable_model_summary": False,
+            "log_every_n_steps": 1,
+        },
+        seed_everything_default=1337,
+        parser_kwargs={
+            "prog": PROGRAM,
+            "version": version("lecun-repro"),
+            "description": "LeCun's 1989 network and Karpathy's article about it, row by row.",
+        },
+        parser_class=HelpfulParser,
+        auto_configure_optimizers=False,
+        args=arguments,
+    )

@@ -1,0 +1,50 @@
+"""The trainer, whose `predict` writes what it predicts."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+
+from lecun_repro.cli.predictions import prediction_table, readable_table
+from lecun_repro.files import write_atomically
+
+
+class DigitsTrainer(Trainer):
+    """A trainer whose `predict` writes what it predicts."""
+
+    def predict(  # type: ignore[override]
+        self,
+        model: Any = None,
+        dataloaders: Any = None,
+        datamodule: Any = None,
+        return_predictions: bool | None = None,
+        ckpt_path: str | Path | None = None,
+        weights_only: bool | None = None,
+        output: str | None = None,
+    ) -> Any:
+        """Predict the digits of the second split, as lines of CSV, or those of image files, as a table.
+
+        Args:
+            model: The model.
+            dataloaders: The digits.
+            datamodule: The digits.
+            return_predictions: Ignored, they are always returned.
+            ckpt_path: The checkpoint.
+            weights_only: Ignored, a checkpoint holds nothing else.
+            output: File for the lines, as CSV, which are otherwise printed.
+        """
+        pictures = getattr(datamodule, "image_digits", None)
+        files = None if pictures is None else pictures.files
+        predictions: list[Any] = []
+        if files != []:  # of no digits at all Lightning warns
+            predictions = super().predict(model, dataloaders, datamodule, True, ckpt_path, True)  # type: ignore[assignment]
+        probabilities = torch.cat([torch.empty(0, 10), *predictions])
+        if output is not None:
+            write_atomically(Path(output), prediction_table(probabilities, files))
+        else:
+            table = prediction_table(probabilities) if files is None else readable_table(probabilities, files)
+            sys.stdout.write(table)
+            sys.stdout.flush()
+        return predictions

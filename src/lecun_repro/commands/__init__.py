@@ -1,0 +1,1 @@
+"""One file per command that is no method of the trainer."""

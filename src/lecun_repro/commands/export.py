@@ -1,0 +1,156 @@
+"""`export`: a checkpoint's network for use without this package: ONNX, safetensors, or a page to draw on."""
+
+import contextlib
+import importlib.util
+import io
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lecun_repro.cli.build import trained
+from lecun_repro.commands.page import final_results, page
+from lecun_repro.errors import fault, one_line
+from lecun_repro.files import write_atomically
+from lecun_repro.models.patches import CONVOLVE_FROM
+from lecun_repro.training.module import DigitClassifier
+
+TOLERANCE = 1e-4  # of outputs computed elsewhere; float32 sums in another order differ by 1e-6
+
+
+def export(ckpt_path: str, to: str, trust: list[str] | None = None) -> None:
+    """Writes a checkpoint's network for use without this package.
+
+    Args:
+        ckpt_path: A checkpoint that `fit` wrote, a local file.
+        to: The file to write; its ending chooses what it is. `.onnx`: images (n, 1, 16, 16) in [-1, 1] to the head's
+            ten outputs and the digit, for any runtime of ONNX. `.safetensors`: the weights, with the configuration.
+            `.html`: a page for any browser, on which one draws digits and watches every layer.
+        trust: Import paths of networks and heads of your own that the checkpoint may name, and which are then imported.
+    """
+    path = Path(to)
+    if path.suffix not in FORMATS:
+        raise fault("to", to or "no file", f"a file whose name ends in {', '.join(FORMATS)}")
+    if path.is_dir() or not path.parent.is_dir():
+        raise fault("to", to, "a file in a folder that exists")
+    model, saved = trained(ckpt_path, trust or ())
+    content, what = FORMATS[path.suffix](model, saved, to)
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise fault("to", f"{to}: {error.strerror}", "a file that can be written") from None
+    print(f"{to}: {what}")
+
+
+def record(saved: dict[str, Any]) -> dict[str, str]:
+    """What an exported file says of its origin, as text: row, configuration and final results."""
+    return {
+        "row": str(saved.get("row")).encode(errors="replace").decode(),  # the formats take UTF-8 alone
+        "config": json.dumps(saved["config"]),
+        "results": json.dumps(final_results(saved)),
+        "lecun_repro": version("lecun-repro"),
+    }
+
+
+class Outputs(nn.Module):
+    """Images -> the head's outputs, and the digit: the largest of the network's outputs, as in every evaluation."""
+
+    def __init__(self, model: DigitClassifier) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        outputs = self.model.network(images)
+        return self.model.head.activation(outputs), outputs.argmax(1)
+
+
+def onnx(model: DigitClassifier, saved: dict[str, Any], to: str) -> tuple[bytes, str]:
+    """The network and its head as an ONNX model for any number of digits.
+
+    Raises:
+        UserError: The packages of the extra `onnx` are not installed, or torch cannot translate the network.
+    """
+    missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise fault("to", f"{to}, which needs {' and '.join(missing)}", 'after `pip install -e ".[onnx]"`')
+    outputs = Outputs(model).eval()
+    # So many that the network convolves: what is traced for fewer digits holds for their number alone.
+    n = torch.export.Dim("n", min=CONVOLVE_FROM)
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                outputs, (random_digits(2 * CONVOLVE_FROM),), dynamo=True, dynamic_shapes={"images": {0: n}},
+                input_names=["images"], output_names=["logits", "label"], verbose=False,
+            )  # fmt: skip
+    except Exception as error:  # whatever torch stumbles over in a network of one's own
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        given, why = f"{to} of a {type(model.network).__name__}", one_line(str(cause))[:160]
+        raise fault("to", given, f"a network that torch can translate ({why})") from None
+    assert program is not None
+    program.model.metadata_props.update(record(saved))
+    content = program.model_proto.SerializeToString()
+    return content, f"ONNX, images (n, 1, 16, 16) to logits (n, 10) and label (n); {_check_onnx(content, outputs)}"
+
+
+def _check_onnx(content: bytes, outputs: nn.Module) -> str:
+    """Compares ONNX Runtime with torch on random digits, where it is installed."""
+    if importlib.util.find_spec("onnxruntime") is None:
+        return 'not checked, as there is no ONNX Runtime (`pip install -e ".[onnx]"`)'
+    import onnxruntime  # type: ignore[import-untyped, import-not-found, unused-ignore]
+
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    images = random_digits(100)
+    with torch.no_grad():
+        expected, _ = outputs(images)
+    logits, _ = session.run(None, {"images": images.numpy()})
+    difference = float((torch.from_numpy(logits) - expected).abs().max())
+    if not difference < TOLERANCE:
+        raise RuntimeError(f"ONNX Runtime's outputs are {difference:.1e} from torch's; nothing was written")
+    return f"on 100 random images ONNX Runtime's outputs are within {difference:.0e} of torch's"
+
+
+def random_digits(n: int) -> Tensor:
+    """(n, 1, 16, 16) in [-1, 1], always the same."""
+    return torch.rand((n, 1, 16, 16), generator=torch.Generator().manual_seed(n)) * 2 - 1
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress, no word about torchvision or torch's own deprecations, and no graph that could not be translated."""
+    disabled = logging.root.manager.disable
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(out):
+        warnings.simplefilter("ignore")
+        logging.disable(logging.ERROR)
+        try:
+            yield
+        finally:
+            logging.disable(disabled)
+
+
+def safetensors(model: DigitClassifier, saved: dict[str, Any], to: str) -> tuple[bytes, str]:
+    """The network's state, for `network.load_state_dict(safetensors.torch.load_file(...))`."""
+    from safetensors.torch import load, save
+
+    state = {name: tensor.contiguous() for name, tensor in model.network.state_dict().items()}
+    content = save(state, metadata={"format": "pt", "class": _path(model.network), **record(saved)})
+    again = load(content)
+    assert all(torch.equal(again[name], tensor) for name, tensor in state.items())
+    count = sum(tensor.numel() for tensor in state.values())
+    return content, f"safetensors, {count:,} weights in {len(state)} tensors; read back, they are the same"
+
+
+def _path(thing: object) -> str:
+    return f"{type(thing).__module__}.{type(thing).__qualname__}"
+
+
+# (model, what its checkpoint says of itself, the file asked for) -> contents, and a line on them
+Format = Callable[[DigitClassifier, dict[str, Any], str], tuple[str | bytes, str]]
+FORMATS: dict[str, Format] = {".onnx": onnx, ".safetensors": safetensors, ".html": page}

@@ -1,0 +1,221 @@
+"""Data files: found under the data root or downloaded into it, and never believed unread.
+
+A file counts as its *content*, the decompressed bytes: a recompressed gzip file is as good as the original.
+Each source hands over a `read` function, which parses the content and checks its digest; only what passes is
+used, and only what passes is ever written to disk.
+"""
+
+import gzip
+import io
+import os
+import secrets
+import stat
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from threading import Thread
+from typing import TypeVar
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+from tqdm import tqdm
+
+from lecun_repro.errors import DataError
+
+ROOT_VARIABLE = "LECUN_REPRO_DATA"
+MAX_CONTENT = 64 * 2**20  # bytes of a decompressed file; the largest, MNIST's training images, has 47 million
+MAX_BODY = 16 * 2**20  # bytes of a download; the largest has 9.9 million
+TIMEOUT = 20.0  # seconds without an answer, or without a further byte
+SLOWEST = 10_000.0  # bytes per second, on average, below which a mirror is given up after TIMEOUT seconds
+T = TypeVar("T")
+
+
+def data_root(root: str | os.PathLike[str] | None) -> Path:
+    """The folder the data files lie under: `root`, else the environment variable's, else `data/`."""
+    return Path(root or os.environ.get(ROOT_VARIABLE) or "data").expanduser()
+
+
+def obtain(
+    name: str,
+    root: Path,
+    layouts: Sequence[str],
+    mirrors: Sequence[str],
+    read: Callable[[bytes], T],
+) -> T:
+    """What `read` makes of a file's content, downloading the file (gzip) if it is nowhere under the root.
+
+    Args:
+        name: The file's name without `.gz`; the file may be there as gzip or unpacked.
+        root: The data root.
+        layouts: Folders under the root to look in, in this order; a download goes to the first.
+        mirrors: Addresses of folders that hold `<name>.gz`, each ending in a slash, in the order of trying.
+        read: Parses and checks the content; raises DataError with the fault alone.
+
+    Raises:
+        DataError: naming the file and the fault, or every mirror with its failure.
+    """
+    path = find(name, [root / layout for layout in layouts])
+    if path is None:
+        return _download(name, root, layouts, mirrors, read)
+    try:
+        return read(_content(path))
+    except DataError as fault:
+        raise DataError(f"{path}: {fault} (left as it is; move it away to have it downloaded)") from None
+
+
+def find(name: str, folders: Sequence[Path]) -> Path | None:
+    """The first of `<folder>/<name>.gz` and `<folder>/<name>` that exists."""
+    for path in (folder / candidate for folder in folders for candidate in (f"{name}.gz", name)):
+        try:
+            path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:  # not allowed to look: it may well be there, so do not download a second one
+            raise DataError(f"{path}: {error.strerror}") from None
+        return path
+    return None
+
+
+def check_digest(digest: str, expected: str, fault: str = "") -> None:
+    """Refuses content whose sha256 is not the expected one, with the `fault` that the parser saw, if any."""
+    if digest != expected:
+        fault = f"{fault}; " if fault else ""
+        raise DataError(f"{fault}sha256 of the content is {digest}, expected {expected}")
+
+
+def gunzip(body: bytes) -> bytes:
+    """The decompressed bytes, at most MAX_CONTENT of them."""
+    try:
+        with gzip.open(io.BytesIO(body)) as file:
+            content = file.read(MAX_CONTENT + 1)
+    except (EOFError, OSError, zlib.error) as error:
+        if not body:
+            raise DataError("the file is empty") from None
+        if not body.startswith(b"\x1f\x8b"):
+            raise DataError(f"not a gzip file: it begins with {body[:16]!r}") from None
+        raise DataError(f"truncated or corrupt gzip file: {error}") from None
+    if len(content) > MAX_CONTENT:
+        raise DataError(f"more than {MAX_CONTENT:,} bytes when decompressed")
+    return content
+
+
+def _content(path: Path) -> bytes:
+    """The content of a file on disk."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise DataError("not a regular file")
+        with path.open("rb") as file:
+            body = file.read(MAX_CONTENT + 1)
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}") from None
+    if len(body) > MAX_CONTENT:
+        raise DataError(f"more than {MAX_CONTENT:,} bytes")
+    return gunzip(body) if path.suffix == ".gz" else body
+
+
+def _download(name: str, root: Path, layouts: Sequence[str], mirrors: Sequence[str], read: Callable[[bytes], T]) -> T:
+    """Tries the mirrors in turn; keeps the first body whose content `read` accepts; returns the result."""
+    failures = []
+    for mirror in mirrors:
+        url = f"{mirror}{name}.gz"
+        try:
+            body = fetch(url)
+            result = read(gunzip(body))
+        except (ValueError, OSError, HTTPException) as error:  # ValueError: also an absurd redirect
+            failures.append(f"  {url}: {_fault(error)}")
+            continue
+        _store(body, root / layouts[0] / f"{name}.gz")
+        return result
+    folders = ", ".join(str(root / layout) for layout in layouts)
+    raise DataError(
+        f"{name}.gz is missing: it is not in {folders} (nor unpacked there), and no mirror gave it:\n"
+        + "\n".join(failures)
+        + f"\nPut it into one of these folders, or name another one by {ROOT_VARIABLE} or --data.root; "
+        "configs/quickstart.yaml needs neither files nor network."
+    )
+
+
+def fetch(url: str) -> bytes:
+    """The body at `url`, with a progress bar on standard error.
+
+    The body stays in memory until it has been checked, so that a broken download leaves nothing behind.
+
+    Raises:
+        DataError: The body is larger than MAX_BODY, cut short or too slow.
+        OSError, HTTPException: No connection, a time-out, an HTTP error.
+    """
+    start = time.monotonic()
+    with _open(url) as response:
+        length = response.headers.get("Content-Length", "")
+        total = int(length) if length.isdecimal() else None
+        body = bytearray()
+        with tqdm(total=total, desc=url.rsplit("/", 1)[-1], unit="B", unit_scale=True, leave=False) as bar:
+            # read1 returns what has arrived, so that the time is looked at even when bytes only drip.
+            while chunk := response.read1(2**16):
+                body += chunk
+                bar.update(len(chunk))
+                if len(body) > MAX_BODY:
+                    raise DataError(f"more than {MAX_BODY:,} bytes")
+                seconds = time.monotonic() - start
+                if seconds > TIMEOUT and len(body) < SLOWEST * seconds:
+                    raise DataError(f"too slow: {len(body):,} bytes in {seconds:.0f} s")
+    if total is not None and len(body) < total:
+        raise DataError(f"cut short after {len(body):,} of {total:,} bytes")
+    return bytes(body)
+
+
+def _open(url: str) -> HTTPResponse:
+    """Asks for `url`, waiting at most TIMEOUT for the whole answer up to the end of its headers.
+
+    In a thread, because urllib's own time-out starts anew with every byte and every redirect, and does not
+    cover the look-up of the name at all.
+    """
+    answer: Future[HTTPResponse] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(urlopen(Request(url, headers={"User-Agent": "lecun-repro"}), timeout=TIMEOUT))
+        except BaseException as error:
+            answer.set_exception(error)
+
+    Thread(target=ask, daemon=True).start()
+    try:
+        return answer.result(TIMEOUT)
+    except HTTPError as error:
+        error.close()
+        raise
+    except TimeoutError:
+        answer.add_done_callback(lambda late: None if late.exception() else late.result().close())
+        raise
+
+
+def _store(body: bytes, path: Path) -> None:
+    """Writes a checked body beside its place and moves it there: complete or absent, also for two writers."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with part.open("xb") as file:
+                file.write(body)
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def _fault(error: Exception) -> str:
+    """A mirror's failure on one line."""
+    if isinstance(error, HTTPError):
+        text = f"HTTP {error.code} {error.reason}"
+    elif isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", None), TimeoutError):
+        text = f"no answer within {TIMEOUT:g} s"
+    elif isinstance(error, DataError):
+        text = str(error)
+    else:
+        reason = error.reason if isinstance(error, URLError) else error
+        text = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
+    return " ".join(text.split())

@@ -1,0 +1,127 @@
+"""Source `mnist`: 28x28 digits of the NIST collections, reduced to 16x16 as the article's code does.
+
+LeCun, Cortes, Burges: "The MNIST database of handwritten digits", four files in the IDX format.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from lecun_repro.data.download import check_digest, obtain
+from lecun_repro.data.splits import Split
+from lecun_repro.errors import DataError
+
+# Kept by the PyTorch project and by Google; the original site answers 403 or 404.
+MIRRORS: tuple[str, ...] = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+)
+LAYOUTS = ("mnist", "", "MNIST/raw")  # under the data root; downloads go to the first
+COUNTS = {"train": 60_000, "test": 10_000}
+FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+DIGESTS = {  # sha256 of the decompressed files
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+CHUNK = 4096  # digits converted at a time
+
+
+def load(part: str, indices: np.ndarray, root: Path) -> Split:
+    """The digits at `indices` of a file pair, in that order; no other file is opened.
+
+    Args:
+        part: `train` or `test`.
+        indices: (n,) integers into the part's digits.
+        root: The data root.
+
+    Raises:
+        DataError: A file is missing, or not MNIST's.
+    """
+    images_name, labels_name = FILES[part]
+    labels = _obtain(labels_name, root, partial(parse_labels, count=COUNTS[part]))
+    images = _obtain(images_name, root, partial(parse_images, count=COUNTS[part]))
+    return Split(to_16x16(images[indices]), torch.from_numpy(labels[indices].astype(np.int64)))
+
+
+def _obtain(name: str, root: Path, parse: Callable[[bytes], np.ndarray]) -> np.ndarray:
+    def read(content: bytes) -> np.ndarray:
+        digest = hashlib.sha256(content).hexdigest()
+        try:
+            items = parse(content)
+        except DataError as fault:
+            check_digest(digest, DIGESTS[name], str(fault))
+            raise
+        check_digest(digest, DIGESTS[name])
+        return items
+
+    return obtain(name, root, LAYOUTS, MIRRORS, read)
+
+
+def parse_images(content: bytes, count: int) -> np.ndarray:
+    """(count, 28, 28) uint8, 0 background to 255 ink, as a view of the content."""
+    images = parse_idx(content, dimensions=3)
+    if images.shape != (count, 28, 28):
+        raise DataError(f"holds {_times(images.shape)} pixels, expected {_times((count, 28, 28))}")
+    return images
+
+
+def parse_labels(content: bytes, count: int) -> np.ndarray:
+    """(count,) uint8, 0 to 9, as a view of the content."""
+    labels = parse_idx(content, dimensions=1)
+    if len(labels) != count:
+        raise DataError(f"holds {len(labels):,} labels, expected {count:,}")
+    if (labels > 9).any():
+        first = int(np.argmax(labels > 9))
+        raise DataError(f"label number {first} (from 0) is {labels[first]}, expected 0 to 9")
+    return labels
+
+
+def parse_idx(content: bytes, dimensions: int) -> np.ndarray:
+    """The array in an IDX file of unsigned bytes, as a view of the content.
+
+    The format: two zeros, 8 for the type, the number of dimensions, each size as a big-endian 32-bit integer,
+    then the bytes in row-major order.
+    """
+    if not content:
+        raise DataError("the file is empty")
+    magic = bytes((0, 0, 8, dimensions))
+    if content[:4] != magic:
+        begins = f"it begins with {content[:4]!r}, not {magic!r}"
+        raise DataError(f"not an IDX file of {dimensions} dimensions: {begins}")
+    header = 4 + 4 * dimensions
+    if len(content) < header:
+        raise DataError(f"truncated IDX header: {len(content)} of {header} bytes")
+    sizes = tuple(int(size) for size in np.frombuffer(content, ">u4", dimensions, offset=4))
+    expected = header + math.prod(sizes)
+    if len(content) != expected:
+        raise DataError(f"{len(content):,} bytes, where {_times(sizes)} items need {expected:,}")
+    return np.frombuffer(content, np.uint8, offset=header).reshape(sizes)
+
+
+def to_16x16(images: np.ndarray) -> Tensor:
+    """(n, 28, 28) uint8 to (n, 1, 16, 16) float32 in [-1, 1].
+
+    As the article's code does it: divided by 127.5, minus 1, then bilinear without antialiasing.
+    """
+    small = torch.empty(len(images), 1, 16, 16)
+    for first in range(0, len(images), CHUNK):
+        chunk = torch.from_numpy(images[first : first + CHUNK].astype(np.float32))[:, None]
+        chunk = interpolate(chunk / 127.5 - 1, (16, 16), mode="bilinear", align_corners=False)
+        small[first : first + CHUNK] = chunk
+    return small
+
+
+def _times(sizes: tuple[int, ...]) -> str:
+    return " x ".join(f"{size:,}" for size in sizes)

@@ -1,0 +1,31 @@
+"""What a user can put right, as one line: the dotted key, what was given, what is allowed."""
+
+import json
+from typing import Any
+
+from jsonargparse import Namespace
+
+
+class DataError(ValueError):
+    """Data that is absent, unreadable or not what it should be; the message names the file and the fault."""
+
+
+class UserError(Exception):
+    """What a user can put right; shown as one line."""
+
+
+def fault(key: str, given: Any, allowed: str) -> UserError:
+    """The one form that all errors of keys and values have."""
+    return UserError(f"{key}: {one_line(shown(given))}; allowed: {one_line(allowed)}")
+
+
+def one_line(message: str) -> str:
+    return " ".join(message.split())
+
+
+def shown(value: Any) -> str:
+    """A value as one would write it in YAML, shortened."""
+    if isinstance(value, Namespace):
+        value = value.as_dict()
+    text = value if isinstance(value, str) and value.strip() else json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= 300 else text[:297] + "..."  # a path may be long

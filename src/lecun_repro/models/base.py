@@ -1,0 +1,106 @@
+"""What every network is made from: the base class, activations and the range of the initial weights."""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import torch
+from jsonargparse.typing import restricted_number_type
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+BACKGROUND = -1.0  # paper: what lies outside the 16x16 field; it stays -1 with every activation (article)
+Dropout = restricted_number_type("Dropout", float, [(">=", 0), ("<", 1)])
+SCALED_TANH_LIMIT = 1.7159
+
+
+def scaled_tanh(x: Tensor) -> Tensor:
+    """1.7159 tanh(2x/3), which is 1 at 1 and most curved there.
+
+    The paper says "a scaled hyperbolic tangent"; the constants are from LeCun's other report of 1989 and from
+    "Efficient BackProp" (inference for this paper).
+    """
+    return SCALED_TANH_LIMIT * torch.tanh(2 / 3 * x)
+
+
+Activation = Literal["tanh", "relu", "gelu", "silu", "scaled_tanh"]
+ACTIVATIONS = {
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+    "gelu": F.gelu,
+    "silu": F.silu,
+    "scaled_tanh": scaled_tanh,
+}
+Init = Literal["article", "paper"]
+FAN_IN_POWER = {"article": 0.5, "paper": 1.0}  # weights start in +-2.4 / fan-in^power; the paper prints no root
+
+
+def hidden_activation(name: str) -> Callable[[Tensor], Tensor]:
+    """The function behind a hidden activation's name; ValueError for an unknown one."""
+    if name not in ACTIVATIONS:
+        raise ValueError(f"activation is {name!r}; allowed: {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[name]
+
+
+class LayerSize(NamedTuple):
+    """What one layer costs per digit."""
+
+    layer: str
+    shape: str
+    parameters: int
+    macs: int  # multiply-accumulates, biases not counted
+    activations: int
+
+
+class Network(nn.Module):
+    """What the training step and the updates ask of a network; subclass it to train another one from YAML.
+
+    An update's forward pass is `outputs(prepare(images)[update], keep)`. `prepare` depends on the digits alone and is
+    done once for a whole block of updates; `keep` is the dropout mask, drawn outside the network so that a run's
+    randomness does not depend on how its updates are computed.
+    """
+
+    dropout: float = 0.0
+    dropout_units: int = 0
+    note: str = ""  # one line to print with the sizes
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Digits (updates, n, 1, 16, 16) -> what `outputs` reads, (updates, n, ...), without the parameters' help."""
+        return images
+
+    def outputs(self, prepared: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Prepared digits (n, ...) -> outputs before the head's squashing, (n, 10).
+
+        `keep` (n, dropout_units) is 1 where a unit stays and 0 where it is dropped; None drops nothing.
+        """
+        raise NotImplementedError
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Digits (n, 1, 16, 16) in [-1, 1] -> outputs before the head's squashing, (n, 10). Drops nothing."""
+        return self.outputs(self.prepare(images[None])[0])
+
+    def sizes(self) -> list[LayerSize]:
+        """Parameters, multiply-accumulates and activations, layer by layer; none where a network does not count."""
+        return []
+
+    def layers(self) -> dict[str, Callable[[Tensor], Tensor]]:
+        """The layers by name, for pictures: digits (n, 1, 16, 16) go into the first, and each one's result,
+        (n, maps, height, width) or (n, units), into the next, down to the outputs, (n, 10). None by default.
+        """
+        return {}
+
+    def kernels(self) -> dict[str, Tensor]:
+        """Weights that can be drawn as pictures, by their layer, (kernels, height, width); none by default."""
+        return {}
+
+
+def initial_weights(
+    shape: tuple[int, ...], fan_in: int, init: Init = "article", generator: torch.Generator | None = None
+) -> nn.Parameter:
+    """Weights drawn evenly from +-2.4 / sqrt(fan-in) (article), or from +-2.4 / fan-in (paper).
+
+    Raises:
+        ValueError: another `init`.
+    """
+    if init not in FAN_IN_POWER:
+        raise ValueError(f"init is {init!r}; allowed: {', '.join(FAN_IN_POWER)}")
+    return nn.Parameter((torch.rand(shape, generator=generator) - 0.5) * 2 * 2.4 / fan_in ** FAN_IN_POWER[init])

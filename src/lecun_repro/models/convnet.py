@@ -1,0 +1,238 @@
+"""The 1989 network: 16x16 digit -> H1 -> H2 -> H3 -> 10 outputs, in 9,760 parameters.
+
+Sources: LeCun et al. 1989, "Backpropagation Applied to Handwritten Zip Code Recognition" (the paper), and
+Karpathy 2022, "Deep Neural Nets: 33 years ago and 33 years from now" (the article), whose code fills in what the
+paper leaves out: which 8 of H1's 12 maps each map of H2 reads, and the square root in the initialisation.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jsonargparse.typing import NonNegativeInt, PositiveInt
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrizations
+
+from lecun_repro.models.base import (
+    BACKGROUND,
+    Activation,
+    Dropout,
+    Init,
+    LayerSize,
+    Network,
+    hidden_activation,
+    initial_weights,
+)
+from lecun_repro.models.patches import CONVOLVE_FROM, Gather, connection_index, patch_index
+
+PAPER_PARAMETERS = 9_760
+MAPS = 12  # in H1 and in H2 (paper)
+
+
+def article_table(maps: int) -> list[list[int]]:
+    """The article's connections: maps 0-3 of H2 read H1's 0-7, maps 4-7 read 4-11, maps 8-11 read 0-3 and 8-11.
+
+    So each map of H1 is read 8 times. With another number of maps, thirds of them (our guess).
+    """
+    first, second, last = (list(range(i * maps // 3, (i + 1) * maps // 3)) for i in range(3))
+    return [first + second] * len(first) + [second + last] * len(first) + [first + last] * len(first)
+
+
+ARTICLE_TABLE = article_table(MAPS)
+
+
+class ConvNet1989(Network):
+    """The sparse convolutional network of 1989.
+
+    H1: 12 maps of 8x8, 5x5 kernels, stride 2. H2: 12 maps of 4x4, 5x5 kernels, stride 2, each reading 8 of H1's maps.
+    H3: 30 units. Output: 10 units. One bias per unit (paper), not per map. With the defaults, after
+    `torch.manual_seed(1337)`, the weights start at the article's own values.
+
+    Args:
+        activation: Hidden activation: `tanh` (article), `scaled_tanh` (paper; its constants are an inference), `relu`
+            (article's last row), `gelu` or `silu`.
+        dropout: Share of H2's 192 units dropped before H3 in training, in [0, 1). The article's last row has 0.25.
+        output_bias: Where the ten output biases start: -1 in the article's baseline, 0 in all its later rows.
+        table: Which maps of H1 each map of H2 reads: `article` (the default), `cyclic` (map i reads the 8 from i on,
+            the last followed by the first), `random:SEED` (8 drawn for each map), `full` (all 12, which breaks the
+            paper's count of 9,760 parameters), or 12 lists of maps, all of one length. The paper leaves it out. With
+            other `maps`, two thirds of them take the place of 8.
+        seed: Seed of the initial weights; null draws them from torch's global generator, which `seed_everything` (or
+            `torch.manual_seed`) has seeded.
+        init: Range of the initial weights: `article`, 2.4 over the root of the fan-in, or `paper`, 2.4 over the fan-in.
+        maps: Maps in H1 and in H2, a multiple of 3, as the article's table is made of thirds. The paper has 12.
+        weight_norm: Train the length and the direction of every unit's weights (of a map's, in H1 and H2) apart:
+            torch's `weight_norm` (Salimans and Kingma 2016). It starts as the same function, and has a parameter more
+            for each of these units.
+
+    Raises:
+        ValueError: an activation, dropout, connection table, init or number of maps outside the above.
+    """
+
+    def __init__(
+        self,
+        activation: Activation = "tanh",
+        dropout: Dropout = 0.0,  # type: ignore[valid-type]
+        output_bias: float = -1.0,
+        table: list[list[int]] | str | None = None,
+        seed: NonNegativeInt | None = None,  # type: ignore[valid-type]
+        init: Init = "article",
+        maps: PositiveInt = MAPS,  # type: ignore[valid-type]
+        weight_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        self.activation = hidden_activation(activation)
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout is {dropout}; allowed: 0 <= dropout < 1")
+        if maps < 3 or maps % 3:
+            raise ValueError(f"maps is {maps}; allowed: a multiple of 3, as the article's table is made of thirds")
+        table = connection_table("article" if table is None else table, maps)
+        self.maps = maps = int(maps)
+        self.dropout, self.dropout_units = float(dropout), maps * 16
+        self.table = [list(row) for row in table]
+        reads = len(table[0])
+
+        # One generator, drawn from in the article's order: H1, H2, H3, output. No device but the CPU gives its numbers.
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
+
+        def weights(*shape: int, fan_in: int) -> nn.Parameter:
+            return initial_weights(shape, fan_in, init, generator)
+
+        self.H1w = weights(maps, 1, 5, 5, fan_in=25)
+        self.H1b = nn.Parameter(torch.zeros(8, 8, maps).permute(2, 0, 1))
+        self.H2w = weights(maps, reads, 5, 5, fan_in=reads * 25)
+        self.H2b = nn.Parameter(torch.zeros(4, 4, maps).permute(2, 0, 1))
+        self.H3w = weights(maps * 16, 30, fan_in=maps * 16)
+        self.H3b = nn.Parameter(torch.zeros(30))
+        self.outw = weights(30, 10, fan_in=30)
+        self.outb = nn.Parameter(torch.full((10,), float(output_bias)))
+        if weight_norm:
+            for name, units in (("H1w", 0), ("H2w", 0), ("H3w", 1), ("outw", 1)):  # the dimension of the units
+                parametrizations.weight_norm(self, name, dim=units)
+        if (count := sum(p.numel() for p in self.parameters())) != PAPER_PARAMETERS:
+            self.note = (
+                f"each map of H2 reads {reads} of H1's {maps}{', with weight normalization' if weight_norm else ''}: "
+                f"{count:,} parameters, the paper has {PAPER_PARAMETERS:,}"
+            )
+
+        self.H1_patches: Tensor
+        self.register_buffer("H1_patches", patch_index(16), persistent=False)
+        self.H2_patches = Gather(patch_index(8), rows=64, fill=BACKGROUND)
+        self.connections = Gather(connection_index(self.table, maps), rows=self.H2w.numel(), fill=0.0)
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Digits (updates, n, 1, 16, 16) -> for few digits per update the patches they show H1, (updates, n, 64, 25).
+
+        From `CONVOLVE_FROM` digits per update on they stay as they are.
+        """
+        if images.shape[1] >= CONVOLVE_FROM:
+            return images
+        pixels = F.pad(images.reshape(-1, 256), (0, 1), value=BACKGROUND)  # a matrix: four times as fast to index
+        return pixels.index_select(1, self.H1_patches).view(*images.shape[:2], 64, 25)
+
+    def outputs(self, prepared: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Patches (n, 64, 25) or digits (n, 1, 16, 16) -> outputs before the head's squashing, (n, 10).
+
+        `keep` (n, 192; 16 for each map) is 1 where a unit of H2 stays and 0 where it is dropped.
+        """
+        x = self._h2_of_images(prepared) if prepared.dim() == 4 else self._h2_of_patches(prepared)
+        if keep is not None:
+            x = x * (keep.to(x.dtype) / (1 - self.dropout))
+        return self._output(self._h3(x))
+
+    def _h2_of_images(self, images: Tensor) -> Tensor:
+        """H2's units as the paper draws them, by convolution: (n, 1, 16, 16) -> (n, 16 * maps)."""
+        return self._h2(self._h1(images)).flatten(1)
+
+    def _h1(self, images: Tensor) -> Tensor:
+        x = F.conv2d(F.pad(images, (2, 2, 2, 2), value=BACKGROUND), self.H1w, stride=2)
+        return self.activation(x + self.H1b)
+
+    def _h2(self, h1: Tensor) -> Tensor:
+        kernels = self._dense_h2().permute(0, 2, 1).unflatten(2, (5, 5))
+        x = F.conv2d(F.pad(h1, (2, 2, 2, 2), value=BACKGROUND), kernels, stride=2)
+        return self.activation(x + self.H2b)
+
+    def _h3(self, h2: Tensor) -> Tensor:
+        return self.activation(h2.flatten(1) @ self.H3w + self.H3b)
+
+    def _output(self, h3: Tensor) -> Tensor:
+        return h3 @ self.outw + self.outb
+
+    def _h2_of_patches(self, patches: Tensor) -> Tensor:
+        """The same for few digits, where a convolution's overhead is all: (n, 64, 25) -> (n, 16 * maps)."""
+        n, maps = len(patches), self.maps
+        # Positions come first and maps last: a position of H1 is then a row, and a patch of rows is copied row by row.
+        x = patches.transpose(0, 1) @ self.H1w.view(maps, 25).t()  # (64, n, maps)
+        x = self.activation(x + self.H1b.permute(1, 2, 0).reshape(64, 1, maps))
+        x = self.H2_patches(x.reshape(64, n * maps))
+        x = x.view(16, 25, n, maps).transpose(1, 2).reshape(16 * n, 25 * maps)
+        x = (x @ self._dense_h2().view(maps, 25 * maps).t()).view(16, n, maps)
+        x = self.activation(x + self.H2b.permute(1, 2, 0).reshape(16, 1, maps))
+        return x.permute(1, 2, 0).reshape(n, 16 * maps)
+
+    def _dense_h2(self) -> Tensor:
+        """H2's kernels as if every map read all of H1, with zeros for the connections that are not there.
+
+        (map of H2, kernel element, map of H1) = (maps, 25, maps).
+        """
+        return self.connections(self.H2w.view(-1, 1)).view(self.maps, 25, self.maps)
+
+    def sizes(self) -> list[LayerSize]:
+        """Parameters, multiply-accumulates and activations, layer by layer, computed from the weights."""
+        layers = [
+            ("H1", f"{self.maps}x8x8", "H1w", self.H1b, 64),
+            ("H2", f"{self.maps}x4x4", "H2w", self.H2b, 16),
+            ("H3", "30", "H3w", self.H3b, 1),
+            ("output", "10", "outw", self.outb, 1),
+        ]
+        return [
+            LayerSize(layer, shape, self._trained(name) + b.numel(), getattr(self, name).numel() * n, b.numel())
+            for layer, shape, name, b, n in layers
+        ]
+
+    def layers(self) -> dict[str, Callable[[Tensor], Tensor]]:
+        """H1 (n, maps, 8, 8), H2 (n, maps, 4, 4), H3 (n, 30) and the output (n, 10)."""
+        return {"H1": self._h1, "H2": self._h2, "H3": self._h3, "output": self._output}
+
+    def kernels(self) -> dict[str, Tensor]:
+        """H1's, (maps, 5, 5)."""
+        return {"H1": self.H1w.squeeze(1)}
+
+    def _trained(self, name: str) -> int:
+        """Parameters behind the weights `name`: themselves, or their lengths and directions."""
+        return sum(p.numel() for key, p in self.named_parameters() if name in key.split("."))
+
+
+def connection_table(given: list[list[int]] | str, maps: int = MAPS) -> list[list[int]]:
+    """The connection table that `given` names or is, for so many maps.
+
+    Raises:
+        ValueError: another name, or lists that are no table.
+    """
+    if not isinstance(given, str):
+        check_table(given, maps)
+        return given
+    reads = 2 * maps // 3
+    if given == "article":
+        return article_table(maps)
+    if given == "cyclic":
+        return [[(first + i) % maps for i in range(reads)] for first in range(maps)]
+    if given == "full":
+        return [list(range(maps))] * maps
+    name, _, seed = given.partition(":")
+    if name == "random" and seed.isascii() and seed.isdecimal() and int(seed) < 2**32:
+        generator = torch.Generator().manual_seed(int(seed))
+        return [sorted(torch.randperm(maps, generator=generator)[:reads].tolist()) for _ in range(maps)]
+    raise ValueError(
+        f"table is {given!r}; allowed: article, cyclic, full, random:SEED (0 to 4294967295), or {maps} lists of maps"
+    )
+
+
+def check_table(table: list[list[int]], maps: int) -> None:
+    """Raises ValueError unless `table` has `maps` rows of one length, each of different maps below `maps`."""
+    if len(table) != maps or len({len(row) for row in table}) != 1 or not table[0]:
+        raise ValueError(f"table has rows of {[len(row) for row in table]} maps; allowed: {maps} rows of one length")
+    for number, row in enumerate(table):
+        if len(set(row)) != len(row) or not all(0 <= m < maps for m in row):
+            raise ValueError(f"table row {number} is {row}; allowed: different numbers from 0 to {maps - 1}")

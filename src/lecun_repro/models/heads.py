@@ -1,0 +1,85 @@
+"""Heads: what turns the network's ten outputs into a loss and a prediction."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lecun_repro.models.base import ACTIVATIONS, SCALED_TANH_LIMIT
+
+
+class Head(nn.Module):
+    """The last squashing, the targets and the loss. Subclass it to train another one from YAML."""
+
+    def activation(self, outputs: Tensor) -> Tensor:
+        """Outputs of the network (n, 10) -> outputs of the head (n, 10); the largest is the prediction."""
+        raise NotImplementedError
+
+    def criterion(self, activations: Tensor, labels: Tensor) -> Tensor:
+        """Outputs of the head (n, 10) and labels (n,) -> the mean loss, a scalar."""
+        raise NotImplementedError
+
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Outputs of the network (n, 10) and labels (n,) -> the mean loss, a scalar."""
+        return self.criterion(self.activation(outputs), labels)
+
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        """Outputs of the network (n, 10) -> what stands for the confidence in each digit, (n, 10), rows sum to 1."""
+        raise NotImplementedError
+
+
+class TanhMSE(Head):
+    """Sigmoid outputs and the mean squared error over patterns and outputs; by default the article's.
+
+    The paper's targets lie "within the quasilinear range of the sigmoid", at a level it does not print, and whether
+    its MSE is a mean over the ten outputs, a sum, or half of one, it does not say either. The article takes the mean
+    over patterns and outputs on targets of 1 and -1, and so do we. The error of another level grows with its square:
+    losses are comparable where the target is the same.
+
+    Args:
+        activation: Output activation: `tanh` (article) or `scaled_tanh`, 1.7159 tanh(2x/3) (paper; the constants are
+            an inference).
+        target: Targets are +target for the digit's own output and -target for the others; below the activation's limit,
+            or at it (1 for tanh: article). At 1 the scaled tanh is at the end of its quasilinear range.
+
+    Raises:
+        ValueError: an activation or a target outside the above.
+    """
+
+    def __init__(self, activation: Literal["tanh", "scaled_tanh"] = "tanh", target: float = 1.0) -> None:
+        super().__init__()
+        limits = {"tanh": 1.0, "scaled_tanh": SCALED_TANH_LIMIT}
+        if activation not in limits:
+            raise ValueError(f"activation is {activation!r}; allowed: {', '.join(limits)}")
+        self.limit = limits[activation]
+        if not 0 < target <= self.limit:
+            raise ValueError(f"target is {target}; allowed: a number above 0, at most {self.limit} for {activation}")
+        self.squash, self.target = ACTIVATIONS[activation], float(target)
+
+    def activation(self, outputs: Tensor) -> Tensor:
+        return self.squash(outputs)
+
+    def criterion(self, activations: Tensor, labels: Tensor) -> Tensor:
+        digits = torch.arange(activations.shape[1], device=activations.device)
+        targets = (labels[:, None] == digits).to(activations.dtype) * (2 * self.target) - self.target
+        return F.mse_loss(activations, targets)
+
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        """Outputs moved to [0, 1] and normalised: a ranking, not a calibrated probability (our guess)."""
+        shares = (self.activation(outputs) / self.limit + 1) / 2
+        shares = shares.clamp_min(torch.finfo(outputs.dtype).tiny)  # ten zeros are equal
+        return shares / shares.sum(1, keepdim=True)
+
+
+class CrossEntropy(Head):
+    """Logits and the mean cross-entropy (article, from its second row on)."""
+
+    def activation(self, outputs: Tensor) -> Tensor:
+        return outputs
+
+    def criterion(self, activations: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(activations, labels)
+
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        return outputs.softmax(1)

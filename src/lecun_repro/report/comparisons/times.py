@@ -1,0 +1,143 @@
+"""How long it takes to train to an error, and to recognise a digit."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lecun_repro.report.comparisons.answers import FAILS, HOLDS, NOT_SHOWN, Answer, Claim, Given, all_of
+from lecun_repro.report.comparisons.figures import Progress, times_figure
+from lecun_repro.report.results import Results, Rows
+from lecun_repro.report.statistics import Interval, mean_interval
+from lecun_repro.report.tables import NONE, span, spread, table
+
+SLOWER = 1.1  # times the latency: no longer the same
+
+
+class Reached(NamedTuple):
+    """When a run first had an error."""
+
+    passes: int
+    updates: float
+    seconds: float  # in updates
+
+
+def reached(result: Results, error: float) -> Reached | None:
+    """The first evaluated pass with at most so much test error, in percent; None where there is none."""
+    for entry in result["curve"]:
+        if entry["test"]["error"] <= error:
+            updates = result["updates"] * entry["pass"] / result["passes"]
+            return Reached(entry["pass"], updates, updates * result["us_per_update"] / 1e6)
+    return None
+
+
+def time_to_an_error(claim: Claim, rows: Rows, given: Given) -> Answer:
+    """Passes, updates and seconds to each error of a series; the first row's seconds over the last one's.
+
+    The verdict is on the first error of each.
+    """
+    verdicts, measured, details = [], [], []
+    for part in claim["series"]:
+        runs = {label: rows.get(row, []) for label, row in part["rows"].items()}
+        answers = [speedup(runs, error, claim["factor"]) for error in part["errors"]]
+        for error, (_, text) in zip(part["errors"], answers, strict=True):
+            details += [f"**{part['name']}**, to {error:.2f} % test error: {text}. Medians, in brackets the range."]
+            details += [times_table(part["rows"], runs, error)]
+        verdict, text = answers[0]
+        verdicts.append(verdict)
+        measured.append(f"{part['name']}: {text}")
+    verdict, text = all_of(verdicts), "; ".join(measured)
+    if device := claim.get("device_not_at_hand"):
+        verdict, text = NOT_SHOWN, f"{device} was not at hand; on one CPU core, {text}"
+    panels = {part["name"]: (part["errors"], each) for part in claim["series"] if (each := progress(part, rows))}
+    figure = times_figure(panels) if panels else None
+    return Answer(claim, verdict, text, "\n\n".join(details), figure)
+
+
+def progress(part: Mapping[str, Any], rows: Rows) -> dict[str, Progress]:
+    """The curves of a series' rows, medians over seeds."""
+    found = {}
+    for label, row in part["rows"].items():
+        if results := rows.get(row):
+            passes = [entry["pass"] for entry in results[0]["curve"]]
+            updates = results[0]["updates"] / results[0]["passes"]
+            us = np.median([r["us_per_update"] for r in results])
+            errors = np.median([[entry["test"]["error"] for entry in r["curve"]] for r in results], axis=0)
+            found[label] = Progress([updates * p * us / 1e6 for p in passes], errors.tolist())
+    return found
+
+
+def speedup(runs: Mapping[str, Sequence[Results]], error: float, factor: float) -> tuple[str, str]:
+    """The verdict on, and a line about, the first label's seconds to an error over the last one's."""
+    times = {label: {r["seed"]: to.seconds for r in each if (to := reached(r, error))} for label, each in runs.items()}
+    labels = list(runs)
+    ends = list(dict.fromkeys((labels[0], labels[-1])))
+    text = " and ".join(f"{len(times[label])} of {len(runs[label])} runs in batches of {label}" for label in ends)
+    text += f" reach {error:.2f} %"
+    first, last = times[ends[0]], times[ends[-1]]
+    ratios = [math.log(seconds / last[seed]) for seed, seconds in first.items() if seed in last]
+    if len(runs) < 2 or len(ratios) < 2:
+        return NOT_SHOWN, text
+    low, high = map(math.exp, mean_interval(ratios))
+    text += (
+        f", the latter {math.exp(np.mean(ratios)):.2g} times as fast (95 %: {low:.2g} to {high:.2g}; n = {len(ratios)})"
+    )
+    if any(len(times[label]) < len(runs[label]) for label in ends):
+        return NOT_SHOWN, text
+    return (HOLDS if low >= factor else FAILS if high < factor else NOT_SHOWN), text
+
+
+def times_table(names: Mapping[str, str], runs: Mapping[str, Sequence[Results]], error: float) -> str:
+    """Per row how many runs reach the error, and when."""
+    lines = []
+    for label, results in runs.items():
+        line = [label, f"`{names[label]}`", str(len(results))]
+        if not results:
+            lines.append([*line, *[NONE] * 7])
+            continue
+        there = [to for r in results if (to := reached(r, error))]
+        line += [str(results[0]["passes"]), f"{len(there)} of {len(results)}", ranged([to.passes for to in there])]
+        line += [ranged([to.updates for to in there]), ranged([to.seconds for to in there], 2)]
+        line += [f"{np.median([r['us_per_update'] for r in results]):,.0f}"]
+        lines.append([*line, spread([min(e["test"]["error"] for e in r["curve"]) for r in results])])
+    header = ["batch", "row", "n", "passes trained", "reach it", "passes to it", "updates to it", "seconds to it"]
+    return table([*header, "µs per update", "lowest test error %"], lines)
+
+
+def ranged(values: Sequence[float], digits: int = 0) -> str:
+    """Median (least to most), or a dash."""
+    if not values:
+        return NONE
+    return f"{np.median(values):,.{digits}f} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
+
+
+def inference(claim: Claim, rows: Rows, given: Given) -> Answer:
+    """Latencies of one digit, from a benchmark's measurements with row, engine, latency_us and latency_us_iqr."""
+    first, last = claim["first"], claim["last"]
+    try:
+        entries = json.loads((given.folder / claim["file"]).read_text())["measurements"]
+        measured = {(e["engine"], e["row"]): latency(e) for e in entries}
+    except (OSError, ValueError, KeyError, TypeError):
+        measured = {}
+    engines = [engine for engine, row in measured if row == first and (engine, last) in measured]
+    verdicts, lines, ratios = [], [], []
+    for engine in engines:
+        (before, of_before), (after, of_after) = measured[engine, first], measured[engine, last]
+        ratio = after / before
+        slower = FAILS if of_after.low > of_before.high else NOT_SHOWN
+        verdicts.append(HOLDS if ratio <= SLOWER else slower)
+        ratios.append(f"{engine} {ratio:.2f}")
+        lines.append([engine, f"{before:,.1f}", span(of_before, 1), f"{after:,.1f}", span(of_after, 1), f"{ratio:.2f}"])
+    if not engines:
+        return Answer(claim, NOT_SHOWN, "not measured")
+    header = ["engine", f"`{first}`, µs", "quartiles", f"`{last}`, µs", "quartiles", "ratio"]
+    text = f"latency of one digit, `{last}` over `{first}`: {', '.join(ratios)}"
+    return Answer(claim, all_of(verdicts), text, table(header, lines))
+
+
+def latency(entry: Mapping[str, Any]) -> tuple[float, Interval]:
+    """The median and its quartiles."""
+    low, high = entry["latency_us_iqr"]
+    return float(entry["latency_us"]), Interval(float(low), float(high))

@@ -1,0 +1,97 @@
+"""Where a fit may write: into a folder of its own, under a `save_dir` that its user agreed to."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+
+from lecun_repro.errors import fault
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+
+LOGGER = "trainer.logger.init_args"
+
+
+@contextmanager
+def claimed(logger: Logger | None) -> Iterator[None]:
+    """Makes a run's folder, and keeps every other fit out of it while the block runs and this process lives.
+
+    The lock is one on the folder itself, so that nothing is left behind. Where the file system has no locks, the
+    folder is used without.
+
+    Args:
+        logger: Names the folder. If it leaves the version open, the next free one is taken, which of two fits that
+            start together only one gets.
+
+    Raises:
+        UserError: The logger's names lead out of its save_dir, another fit is writing there, or it cannot be made.
+    """
+    if not isinstance(logger, TensorBoardLogger | CSVLogger):
+        yield
+        return
+    path = _make(logger)
+    try:
+        descriptor = lock(path)
+    except BlockingIOError:
+        raise fault(f"{LOGGER}.version", f"{path}, where another fit is writing", "a folder of its own") from None
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _make(logger: TensorBoardLogger | CSVLogger) -> Path:
+    chosen = logger._version is not None
+    while True:
+        path, root = Path(logger.log_dir), Path(os.path.expanduser(os.path.expandvars(logger.save_dir)))
+        if not Path(os.path.abspath(path)).is_relative_to(os.path.abspath(root)):
+            raise fault(LOGGER, f"{path}, by name and version", f"names of folders below save_dir, which is {root}")
+        try:
+            path.mkdir(parents=True, exist_ok=chosen)
+            return path
+        except FileExistsError:
+            if chosen:
+                raise fault(LOGGER, f"{path}, which is no folder", "a folder, or a name that is free") from None
+            logger._version = None  # taken a moment ago: the next one
+        except OSError as error:
+            raise fault(LOGGER, f"{path}: {error.strerror}", "names of a folder that can be made") from None
+
+
+def lock(path: Path) -> int | None:
+    """The folder, opened and locked until it is closed; None where there are no such locks.
+
+    Raises:
+        BlockingIOError: Another process has locked it.
+        FileNotFoundError: There is no such folder.
+    """
+    if fcntl is None:
+        return None
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            raise
+        return None
+    return descriptor
+
+
+def in_use(path: Path) -> bool:
+    """Whether another process is writing into a run's folder."""
+    try:
+        descriptor = lock(path)
+    except BlockingIOError:
+        return True
+    except OSError:  # not there, or not to be read, which the fit itself will tell
+        return False
+    if descriptor is not None:
+        os.close(descriptor)
+    return False

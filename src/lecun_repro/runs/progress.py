@@ -1,0 +1,68 @@
+"""The progress bar of a fit."""
+
+import sys
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+from tqdm import tqdm
+
+from lecun_repro.training.module import DigitClassifier
+
+
+class FitProgress(ProgressBar):
+    """One bar over all updates of the fit, on standard error and only on a terminal.
+
+    Shows the pass, the updates per second, the last errors and the time left, about twice a second.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bar: tqdm | None = None
+        self.is_enabled = True
+
+    def disable(self) -> None:
+        self.is_enabled = False
+
+    def enable(self) -> None:
+        self.is_enabled = True
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        passes, updates = trainer.max_epochs, getattr(trainer.datamodule, "updates_per_pass", None)  # type: ignore[attr-defined]
+        total = passes * updates if passes and passes > 0 and updates else None
+        if trainer.max_steps >= 0:
+            total = min(total or trainer.max_steps, trainer.max_steps)
+        self.bar = tqdm(
+            total=total,
+            initial=trainer.global_step,
+            unit=" updates",
+            mininterval=0.5,
+            file=sys.stderr,
+            disable=None if self.is_enabled else True,  # None: off where standard error is no terminal
+            bar_format="{desc} |{bar:24}| {percentage:3.0f}% {rate_fmt}, {remaining} left{postfix}",
+            leave=False,
+        )
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.bar is not None:
+            self.bar.set_description(f"pass {trainer.current_epoch + 1}/{trainer.max_epochs}", refresh=False)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self.bar is not None:
+            self.bar.update(trainer.global_step - self.bar.n)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: DigitClassifier) -> None:  # type: ignore[override]
+        if self.bar is not None and not trainer.sanity_checking:
+            errors = {split: f"{result.error:.2f}%" for split, result in pl_module.results.items()}
+            self.bar.set_postfix(errors, refresh=False)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+    def print(self, *args: Any, sep: str = " ", **kwargs: Any) -> None:
+        """Prints lines to standard output without tearing the bar."""
+        tqdm.write(sep.join(map(str, args)), file=sys.stdout)

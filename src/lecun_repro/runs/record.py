@@ -1,0 +1,153 @@
+"""What a fit leaves behind: its configuration and its results."""
+
+import json
+import platform
+import time
+from importlib.metadata import version
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.cli import SaveConfigCallback
+from torch.utils.tensorboard import SummaryWriter
+
+from lecun_repro.files import write_atomically
+from lecun_repro.runs.identity import config_hash
+from lecun_repro.tensorboard.writer import hyperparameters, log_dir, show_configuration, show_hyperparameters, writer_of
+from lecun_repro.training import divergence
+from lecun_repro.training.evaluation import SplitResult
+from lecun_repro.training.module import DigitClassifier
+
+RESULTS = "results.json"
+
+# What a checkpoint carries of its configuration, and which of its data's arguments it does not: files of one machine.
+CARRIED = ("seed_everything", "data", "model", "optimizer", "lr_scheduler")
+LOCAL = ("root", "images")
+
+
+class RecordRun(SaveConfigCallback):
+    """Writes `config.yaml` when a fit starts and `results.json` when it ends; keeps its curve in the checkpoint.
+
+    Args:
+        parser: The subcommand's parser.
+        config: The resolved configuration.
+        started: `time.perf_counter()` when the command started, after its imports.
+    """
+
+    def __init__(self, parser: Any, config: Any, started: float, **kwargs: Any) -> None:
+        super().__init__(parser, config, save_to_log_dir=False, **kwargs)
+        self.started = started
+        self.resolved: dict[str, Any] = json.loads(parser.dump(config, format="json", skip_none=False))
+        self.curve: list[dict[str, Any]] = []
+        self.results: dict[str, SplitResult] = {}
+        self.seconds_before = 0.0  # of the runs that this one goes on from
+        self.evaluated = False  # by this run
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit" and (directory := log_dir(trainer)) is not None:
+            directory.mkdir(parents=True, exist_ok=True)
+            for name in (RESULTS, divergence.FILE):  # of an earlier run that was given the same folder
+                (directory / name).unlink(missing_ok=True)
+            text = self.parser.dump(self.config, skip_none=False)
+            write_atomically(directory / "config.yaml", text)
+            if (writer := writer_of(trainer)) is not None:
+                show_configuration(writer, text)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        pl_module.print(size_table(pl_module))  # type: ignore[arg-type]
+
+    def on_validation_end(self, trainer: Trainer, pl_module: DigitClassifier) -> None:  # type: ignore[override]
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        self.results, self.evaluated = pl_module.results, True
+        entry: dict[str, Any] = {"pass": trainer.current_epoch + 1}
+        entry |= {split: {"loss": r.loss, "error": r.error, "misses": r.misses} for split, r in self.results.items()}
+        self.curve = [e for e in self.curve if e["pass"] < entry["pass"]] + [entry]
+
+    def on_fit_end(self, trainer: Trainer, pl_module: DigitClassifier) -> None:  # type: ignore[override]
+        directory = log_dir(trainer)
+        if directory is None or trainer.interrupted:
+            return
+        if not self.evaluated:  # the checkpoint to go on from was that of the last pass
+            for split, result in self.results.items():
+                pl_module.print(result.line(split))
+        if (writer := writer_of(trainer)) is not None:
+            show_hyperparameters(writer, hyperparameters(trainer, pl_module))
+            self.show_rejection(writer, pl_module, trainer.current_epoch)
+        # Last, as it is what tells that a run is done.
+        write_atomically(directory / RESULTS, json.dumps(self.record(trainer, pl_module), indent=1) + "\n")
+
+    def show_rejection(self, writer: SummaryWriter, module: DigitClassifier, passes: int) -> None:
+        """What rejecting digits would buy on the second split, as a figure in TensorBoard."""
+        second = module.splits()[1]
+        curve = self.results[second].rejection if second in self.results else None
+        if curve is not None:
+            from lecun_repro.tensorboard.figures import rejection_figure  # matplotlib, which takes a while
+
+            writer.add_figure(f"rejection/{second}", rejection_figure({second: [curve]}), passes)
+
+    def on_exception(self, trainer: Trainer, pl_module: DigitClassifier, exception: BaseException) -> None:  # type: ignore[override]
+        directory = log_dir(trainer)
+        if directory is not None and isinstance(exception, divergence.Diverged):
+            none = {*self.results, "us_per_update"}  # its results are none, and the last whole pass's would mislead
+            record = {k: v for k, v in self.record(trainer, pl_module).items() if k not in none}
+            record["diverged"] = exception.record()
+            write_atomically(directory / divergence.FILE, json.dumps(record, indent=1) + "\n")
+
+    def record(self, trainer: Trainer, module: DigitClassifier) -> dict[str, Any]:
+        """The contents of `results.json`."""
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        return {
+            "row": trainer.logger.name if trainer.logger else None,
+            "seed": module.seed,
+            "source": data.source,
+            "draw": data.draw,
+            "passes": trainer.current_epoch,
+            "updates": trainer.global_step,
+            "parameters": sum(p.numel() for p in module.network.parameters()),
+            "compiled": module.compiled,
+            "fit_seconds": round(self.seconds_before + time.perf_counter() - self.started, 3),
+            "us_per_update": round(1e6 * module.update_seconds / max(module.updates_done, 1), 3),
+            **{split: result._asdict() for split, result in self.results.items()},
+            "curve": self.curve,
+            "versions": {
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "lightning": lightning.__version__,
+                "lecun_repro": version("lecun-repro"),
+            },
+            "config_hash": config_hash(self.resolved),
+        }
+
+    # What makes a checkpoint usable without its YAML, and a resumed run's record that of an undisturbed one.
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        config = {k: self.resolved[k] for k in CARRIED}
+        config["data"] = {k: v for k, v in config["data"].items() if k not in LOCAL}
+        checkpoint.setdefault("lecun_repro", {}).update(
+            row=trainer.logger.name if trainer.logger else None,
+            config=config,
+            curve=self.curve,
+            results={split: result._asdict() for split, result in self.results.items()},
+            seconds=self.seconds_before + time.perf_counter() - self.started,
+        )
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        saved = checkpoint.get("lecun_repro", {})
+        self.curve = saved.get("curve", [])
+        self.results = {split: SplitResult(**result) for split, result in saved.get("results", {}).items()}
+        self.seconds_before = saved.get("seconds", 0.0)
+
+
+def size_table(module: DigitClassifier) -> str:
+    """The network's parameters, multiply-accumulates and activations, layer by layer; else its parameters alone."""
+    sizes = module.network.sizes()
+    if not sizes:
+        return f"{type(module.network).__name__}: {sum(p.numel() for p in module.network.parameters()):,} parameters"
+    rows: list[tuple[str, ...]] = [("layer", "shape", "parameters", "multiply-accumulates", "activations")]
+    rows += [(s.layer, s.shape, f"{s.parameters:,}", f"{s.macs:,}", f"{s.activations:,}") for s in sizes]
+    totals = (sum(column) for column in zip(*(s[2:] for s in sizes), strict=True))
+    rows.append(("sum", "", *(f"{total:,}" for total in totals)))
+    lines = [f"{a:8s}{b:8s}{c:>12s}{d:>22s}{e:>13s}" for a, b, c, d, e in rows]
+    return "\n".join([*lines, *([module.network.note] if module.network.note else [])])

@@ -1,0 +1,1 @@
+"""Updates, traced and compiled, and the LightningModule that performs and evaluates them."""

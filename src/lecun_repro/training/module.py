@@ -1,0 +1,295 @@
+"""The LightningModule: a network, a head and an optimizer, trained block by block and evaluated after every pass."""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+import torch
+from jsonargparse.typing import NonNegativeInt
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.optim import SGD, Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from lecun_repro.data.blocks import Block
+from lecun_repro.data.datamodule import DigitsDataModule
+from lecun_repro.models.base import Network
+from lecun_repro.models.heads import Head
+from lecun_repro.randomness import pass_generator
+from lecun_repro.training.compile_cache import CompileError, compiler
+from lecun_repro.training.curvature import curvatures
+from lecun_repro.training.divergence import check_loss, check_losses
+from lecun_repro.training.evaluation import Evaluation
+from lecun_repro.training.newton import StochasticDiagonalLM
+from lecun_repro.training.optimizers import formula
+from lecun_repro.training.updates import LARGE_BATCH, CompiledUpdates, Examples, eager_updates, keep_freed_memory
+
+CHECKPOINT_FORMAT = 1
+
+# Compiling takes about ten seconds and an eager update half a millisecond longer than a compiled one.
+EARNS_COMPILING = 20_000
+
+
+def article_sgd(params: Iterable[nn.Parameter]) -> Optimizer:
+    """The article's baseline optimizer."""
+    return SGD(params, lr=0.03)
+
+
+class DigitClassifier(LightningModule):
+    """Trains a network on digits, many optimizer updates per `training_step`.
+
+    A pass goes once over the training digits. After each pass both splits are evaluated, unshifted and without
+    dropout, and the learning rate's schedule is stepped.
+
+    Args:
+        network: The network, a subclass of `lecun_repro.network.Network`.
+        head: Output activation and loss: `TanhMSE` or `CrossEntropy`, a subclass of `lecun_repro.heads.Head`.
+        optimizer: Makes the optimizer from the parameters (from YAML: the key `optimizer` at the top).
+        lr_scheduler: Makes the schedule from the optimizer, stepped once per pass (from YAML: `lr_scheduler`).
+        compile: Perform the updates as one compiled graph, 20 to 40 times faster: `true`, `false`, or `auto`: where
+            there is a C++ compiler and the configured run has at least 20,000 updates.
+        seed: Seed of the dropout masks (linked to `seed_everything` on the command line).
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        head: Head,
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] = article_sgd,
+        lr_scheduler: Callable[[Optimizer], LRScheduler | ReduceLROnPlateau] | None = None,
+        compile: Literal["auto"] | bool = "auto",
+        seed: NonNegativeInt = 1337,  # type: ignore[valid-type]
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.network, self.head = network, head
+        self.make_optimizer, self.make_lr_scheduler = optimizer, lr_scheduler
+        self.compile_wanted: Literal["auto"] | bool = compile
+        self.compiled: bool | None = None  # what `auto` came to; kept by a checkpoint and what resumes from it
+        self.seed = seed
+        self.update_seconds = 0.0  # spent in updates alone, up to the last whole pass
+        self.updates_done = 0
+        self.evaluations = nn.ModuleList([Evaluation(), Evaluation()])
+        self._compiled_updates: CompiledUpdates | None = None
+        self._keep: Tensor | None = None
+        self._pass_loss: list[Tensor] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Digits (n, 1, 16, 16) in [-1, 1] -> the head's ten outputs, (n, 10)."""
+        return self.head.activation(self.network(images))
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        optimizer = self.make_optimizer(self.network.parameters())
+        if self.make_lr_scheduler is None:
+            return optimizer
+        return [optimizer], [self.make_lr_scheduler(optimizer)]  # stepped in `on_train_epoch_end`
+
+    def setup(self, stage: str) -> None:
+        """Refuses what a sequence of single updates cannot honour.
+
+        Raises:
+            ValueError: several devices, or a precision other than 32-bit or 64-bit.
+        """
+        if stage != "fit":
+            return
+        if self.trainer.world_size > 1:
+            raise ValueError(
+                f"trainer.devices gives {self.trainer.world_size} processes; allowed: 1, as updates follow"
+            )
+        if self.trainer.precision not in ("32-true", "64-true"):
+            raise ValueError(f"trainer.precision is {self.trainer.precision}; allowed: 32-true, 64-true")
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # Updates
+
+    def on_fit_start(self) -> None:
+        # The resumed run's choice stands, unless the user asks for another.
+        if self.compile_wanted != "auto":
+            self.compiled = self.compile_wanted
+        elif self.compiled is None:
+            self.compiled, reason = self._choose()
+            if reason:
+                self.print(f"updates are not compiled: {reason}")
+        if self.compiled:
+            optimizer = self._optimizer()
+            if formula(optimizer) is None or self.device.type == "mps":
+                if self.compile_wanted is True:
+                    raise ValueError(
+                        f"model.compile is true, but {type(optimizer).__name__} has no compiled update; "
+                        "allowed: SGD, Adam and AdamW of torch.optim and StochasticDiagonalLM, with one group of "
+                        "parameters, or false"
+                    )
+                self.compiled = False
+            else:
+                self._compiled_updates = CompiledUpdates(self.network, self.head, optimizer)
+
+    def _choose(self) -> tuple[bool, str]:
+        """`auto` for the configured run as a whole, and why it is not compiled."""
+        optimizer = self._optimizer()
+        if self.device.type == "mps":
+            return False, "there is no compiled scan on MPS"
+        if formula(optimizer) is None:
+            return False, f"{type(optimizer).__name__} has no compiled update, its own step() is used"
+        if (updates := self._configured_updates()) < EARNS_COMPILING:
+            return False, f"this run has {updates:,}, and compiling pays from {EARNS_COMPILING:,}"
+        if compiler() is None:
+            return False, "there is no working C++ compiler"
+        return True, ""
+
+    def _configured_updates(self) -> int:
+        """Updates of the whole fit, wherever it may have been resumed."""
+        trainer = self.trainer
+        passes = 1000 if trainer.max_epochs in (None, -1) else trainer.max_epochs
+        updates = passes * getattr(self._data(), "updates_per_pass", trainer.num_training_batches)
+        return int(updates if trainer.max_steps == -1 else min(updates, trainer.max_steps))
+
+    def _data(self) -> DigitsDataModule:
+        return self.trainer.datamodule  # type: ignore[attr-defined]
+
+    def _optimizer(self) -> Optimizer:
+        return self.optimizers(use_pl_optimizer=False)  # type: ignore[return-value]
+
+    def _rate(self) -> float:
+        return float(self._optimizer().param_groups[0]["lr"])
+
+    def on_train_epoch_start(self) -> None:
+        self._pass_loss = []
+        if self.network.dropout:
+            # The masks of a whole pass at once: they then depend on the pass alone, not on its blocks.
+            generator = pass_generator(self.seed, self.current_epoch, "dropout")
+            n = self._data().n_train
+            self._keep = torch.rand((n, self.network.dropout_units), generator=generator) >= self.network.dropout
+            self._presented = 0
+        if isinstance(optimizer := self._optimizer(), StochasticDiagonalLM):
+            self._refresh_curvature(optimizer)
+
+    def _refresh_curvature(self, optimizer: StochasticDiagonalLM) -> None:
+        """Curvatures on training digits drawn anew for each pass, unshifted and without dropout (our guess)."""
+        train = self._data().train
+        drawn = torch.randperm(len(train.labels), generator=pass_generator(self.seed, self.current_epoch, "curvature"))
+        drawn = drawn[: optimizer.param_groups[0]["sample"]]
+        images, labels = train.images[drawn].to(next(self.network.parameters())), train.labels[drawn].to(self.device)
+        optimizer.set_curvature(curvatures(self.network, self.head, images, labels))
+
+    def training_step(self, block: Block, batch_idx: int) -> None:
+        """All updates of a block, in order."""
+        left = self.trainer.max_steps - self.trainer.global_step if self.trainer.max_steps >= 0 else len(block.images)
+        images, labels = block.images[:left], block.labels[:left]
+        examples: Examples = (self.network.prepare(images), labels)
+        if self._keep is not None:
+            keep = self._keep[self._presented : self._presented + labels.numel()]
+            self._presented += labels.numel()
+            examples = (*examples, keep.to(self.device).view(*labels.shape, -1))
+        if labels.shape[1] >= LARGE_BATCH:
+            keep_freed_memory()
+        update = self._update_call(examples)
+
+        started = time.perf_counter()
+        losses = update(examples)
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        self.update_seconds += time.perf_counter() - started
+        check_losses(losses, self.updates_done, self.current_epoch + 1, self._rate())
+        self.updates_done += len(losses)
+
+        self._pass_loss.append(losses)
+        # Lightning counts the calls of a wrapped `step()`; here a call of training_step is many.
+        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+        progress.total.ready += len(losses)
+        progress.total.completed += len(losses)
+        progress.current.ready += len(losses)
+        progress.current.completed += len(losses)
+        if self.trainer.global_step == self.trainer.max_steps:
+            self.trainer.should_stop = True  # which evaluates before it stops
+
+    def _update_call(self, examples: Examples) -> Callable[[Examples], Tensor]:
+        """The compiled updates once they are ready for such examples, else the eager ones."""
+        if self._compiled_updates is not None:
+            try:
+                if self._compiled_updates.ready(examples):
+                    return self._compiled_updates
+            except CompileError as error:
+                if self.compile_wanted is True:
+                    raise
+                self.print(f"updates are not compiled: {error}")
+                self._compiled_updates, self.compiled = None, False
+        return lambda examples: eager_updates(self.network, self.head, self._optimizer(), examples)
+
+    def on_train_epoch_end(self) -> None:
+        scheduler = self.lr_schedulers()
+        if isinstance(scheduler, ReduceLROnPlateau):
+            scheduler.step(torch.cat(self._pass_loss).mean())  # of training: no other split may steer a run
+        elif scheduler is not None:
+            scheduler.step()  # type: ignore[union-attr]
+
+    @property
+    def updates_this_pass(self) -> int:
+        """Updates performed in the running pass, or in the one that has just ended."""
+        return sum(map(len, self._pass_loss))
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # Evaluation
+
+    def validation_step(self, chunk: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
+        images, labels = chunk
+        outputs = self.network(images)
+        loss, activations = self.head.loss(outputs, labels), self.head.activation(outputs)
+        self.evaluations[dataloader_idx].update(loss, outputs, labels, activations)  # type: ignore[operator]
+
+    def on_validation_epoch_end(self) -> None:
+        self.results = {
+            split: evaluation.result()  # type: ignore[operator]
+            for split, evaluation in zip(self.splits(), self.evaluations, strict=True)
+        }
+        if self.trainer.sanity_checking:
+            return
+        for split, result in self.results.items():
+            self.print(result.line(split))
+        if self.trainer.state.fn != "fit":
+            return
+        scalars = {
+            f"{name}/{split}": float(getattr(result, name))
+            for split, result in self.results.items()
+            for name in ("loss", "error", "misses")
+        }
+        self.log_dict(scalars, logger=False)  # for callbacks that monitor
+        for logger in self.loggers:  # the x-axis is the pass, and not Lightning's count of blocks
+            logger.log_metrics(scalars | {"rate": self._rate()}, step=self.current_epoch + 1)
+        for split, result in self.results.items():
+            check_loss(split, result.loss, self.current_epoch + 1, self._rate())
+
+    def splits(self) -> tuple[str, str]:
+        """Names of the two splits that are evaluated."""
+        return "train", getattr(self._data(), "second_name", "test")
+
+    test_step = validation_step
+
+    def on_test_epoch_end(self) -> None:
+        self.on_validation_epoch_end()
+
+    def predict_step(self, chunk: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Digits -> the confidence in each of the ten digits, (n, 10)."""
+        return self.head.probabilities(self.network(chunk[0]))
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # Checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        checkpoint.setdefault("lecun_repro", {}).update(
+            format=CHECKPOINT_FORMAT,
+            compiled=self.compiled,
+            update_seconds=self.update_seconds,
+            updates_done=self.updates_done,
+        )
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        """Raises ValueError for a checkpoint of another format."""
+        saved = checkpoint.get("lecun_repro", {})
+        if saved.get("format") != CHECKPOINT_FORMAT:
+            raise ValueError(
+                f"the checkpoint has format {saved.get('format')}, this version reads {CHECKPOINT_FORMAT}; "
+                "train again, or use the version of lecun-repro that wrote it"
+            )
+        self.compiled = saved["compiled"]
+        self.update_seconds, self.updates_done = saved["update_seconds"], saved["updates_done"]

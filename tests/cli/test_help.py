@@ -1,0 +1,71 @@
+"""The help: every argument of data and model, with a sentence, its type and its default."""
+
+import inspect
+import re
+
+import pytest
+
+import lecun_repro
+from lecun_repro.__main__ import main
+from lecun_repro.cli.help import SUBCOMMANDS
+from lecun_repro.models.base import Network
+from lecun_repro.models.heads import Head
+
+
+def help_of(capsys: pytest.CaptureFixture[str], *args: str) -> str:
+    with pytest.raises(SystemExit) as ended:
+        main([*args, "--help"])
+    assert ended.value.code in (0, None)
+    return capsys.readouterr().out
+
+
+def sentence(text: str, flag: str) -> str:
+    """What follows a flag in the help, up to the next flag."""
+    found = re.search(rf"^  {re.escape(flag)}[ ,](.*?)(?=^  -|^\S|\Z)", text, re.DOTALL | re.MULTILINE)
+    assert found, f"{flag} is not in the help"
+    return " ".join(found[1].split())
+
+
+@pytest.mark.parametrize("subcommand", SUBCOMMANDS)
+def test_every_argument_has_a_sentence_a_type_and_a_default(
+    subcommand: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = help_of(capsys, subcommand)
+    flags = [f"--data.{name}" for name in inspect.signature(lecun_repro.DigitsDataModule).parameters if name != "seed"]
+    flags += [
+        "--model.network",
+        "--model.head",
+        "--model.compile",
+        "--optimizer",
+        "--lr_scheduler",
+        "--seed_everything",
+    ]
+    flags += ["--threads", "--ckpt_path"]
+    for kind in (getattr(lecun_repro, name) for name in lecun_repro.__all__):
+        for base, key in ((Network, "--model.network"), (Head, "--model.head")):
+            if issubclass(kind, base) and kind is not base:
+                named = [n for n, p in inspect.signature(kind).parameters.items() if p.kind is not p.VAR_KEYWORD]
+                flags += [
+                    f"{key}.{name}" for name in named if name != "args"
+                ]  # a head without arguments has torch's own
+    assert len(flags) > 20
+    for flag in flags:
+        words = sentence(text, flag)
+        assert len(words.split("(type:")[0].split()) > 5, flag
+        assert "(type:" in words or "(required, type:" in words, flag
+        assert "default:" in words or "required" in words, flag
+
+
+def test_what_people_set_comes_before_the_trainer(capsys: pytest.CaptureFixture[str]) -> None:
+    text = help_of(capsys, "fit")
+    places = [
+        text.index(each) for each in ("--model.network ", "--data.source ", "--optimizer ", "--trainer.max_epochs")
+    ]
+    assert places == sorted(places)
+    assert len(text[: text.index("--model.network ")].splitlines()) < 30  # no page of usage first
+
+
+def test_the_subcommands_are_listed_in_our_words(capsys: pytest.CaptureFixture[str]) -> None:
+    text = " ".join(help_of(capsys).split())
+    assert all(line in text for line in SUBCOMMANDS.values())
+    assert "--print_config" not in text

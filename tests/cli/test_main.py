@@ -1,0 +1,444 @@
+"""The command line: its four subcommands, its help, and what it leaves behind."""
+
+import csv
+import json
+import os
+import pickle
+import re
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from lecun_repro.__main__ import main
+from lecun_repro.cli.main import DigitsCLI, with_checkpoint_config
+from lecun_repro.cli.main import run as run_cli
+from lecun_repro.cli.predictions import prediction_table
+from lecun_repro.cli.trainer import DigitsTrainer
+from lecun_repro.training.evaluation import SplitResult
+from lecun_repro.training.module import DigitClassifier
+
+ROOT = Path(__file__).parents[2]
+QUICKSTART = str(ROOT / "configs/quickstart.yaml")
+FILES = sorted((ROOT / "configs").rglob("*.yaml"))
+CONFIGS = [path.relative_to(ROOT).as_posix() for path in FILES if path.parent.name != "claims"]
+SHORT = ["--trainer.max_epochs=1", "--data.source=digits", "--data.train_size=20", "--model.compile=false"]
+
+
+def run(*args: object, code: int = 0) -> None:
+    """`main`, which has to end with `code`."""
+    try:
+        main([str(arg) for arg in args])
+        ended = 0
+    except SystemExit as end:
+        ended = end.code or 0
+    assert ended == code
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a short fit."""
+    folder = tmp_path_factory.mktemp("fitted")
+    run("fit", "--config", QUICKSTART, *SHORT, "--trainer.max_epochs=2", f"--trainer.logger.save_dir={folder}")
+    return folder / "quickstart/version_0"
+
+
+# Help -----------------------------------------------------------------------------------------------------------------
+
+
+def test_top_level_help_lists_the_subcommands(capsys: pytest.CaptureFixture[str]) -> None:
+    run("--help")
+    out = capsys.readouterr().out
+    assert all(re.search(rf"^ +{name} +\w", out, re.M) for name in ("fit", "validate", "test", "predict"))
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    run("--version")
+    assert re.match(r"lecun-repro \d", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("kind, name", [("network", "ConvNet1989"), ("head", "CrossEntropy")])
+def test_help_of_a_class_by_its_short_name(kind: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run("fit", f"--model.{kind}.help", name)
+    assert name in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("subcommand", ["fit", "validate", "test", "predict"])
+def test_every_argument_has_a_sentence(subcommand: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run(subcommand, "--help")
+    out = capsys.readouterr().out
+    for key in (
+        "data.source",
+        "data.holdout",
+        "data.root",
+        "model.network",
+        "model.head",
+        "model.compile",
+        "ckpt_path",
+    ):
+        assert re.search(rf"^ +--{key} [^\n]*\n? +\S", out, re.M), key
+    assert ("--output" in out) == (subcommand == "predict")
+    assert "weights_only" not in out
+    run("fit", "--model.network.help", "ConvNet1989")
+    text = " ".join(capsys.readouterr().out.split("Help for")[1].split())
+    for argument in ("activation", "dropout", "output_bias", "table", "seed"):
+        assert re.search(rf"--model\.network\.{argument} \S+ (--\S+ \S+ )?\w+", text.replace(",", "")), argument
+
+
+# Fit ------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_fit_prints_its_splits_and_nothing_on_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
+    run("fit", "--config", QUICKSTART, *SHORT)
+    out, err = capfd.readouterr()
+    assert len(re.findall("^eval: split ", out, re.M)) == 2
+    assert not err
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_printed_config_fits_again(config: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    run("fit", "--config", ROOT / config, *SHORT, "--print_config")
+    (tmp_path / "printed.yaml").write_text(capsys.readouterr().out)
+    run("fit", "--config", "printed.yaml")
+    first = (tmp_path / f"lightning_logs/{Path(config).stem}/version_0/config.yaml").read_text()
+    run("fit", "--config", ROOT / config, *SHORT)
+    again = (tmp_path / f"lightning_logs/{Path(config).stem}/version_1/config.yaml").read_text()
+    assert first.replace("printed.yaml", "") == again.replace(str(ROOT / config), "")
+    results = [json.loads(path.read_text()) for path in sorted(tmp_path.rglob("results.json"))]
+    assert results[0]["test"] == results[1]["test"]
+    assert results[0]["config_hash"] == results[1]["config_hash"]
+
+
+def test_short_names(tmp_path: Path) -> None:
+    run("fit", "--config", ROOT / "configs/article/1_baseline.yaml", *SHORT, "--optimizer=AdamW", "--optimizer.lr=3e-4",
+        "--model.head=CrossEntropy", "--model.network.activation=relu", "--model.network.dropout", 0.25)  # fmt: skip
+    config = yaml.safe_load(next(tmp_path.rglob("config.yaml")).read_text())
+    assert config["optimizer"]["class_path"] == "torch.optim.AdamW"
+    assert config["optimizer"]["init_args"]["lr"] == 3e-4
+    assert config["model"]["head"]["class_path"].endswith("CrossEntropy")
+    assert config["model"]["network"]["init_args"]["activation"] == "relu"
+    assert config["model"]["network"]["init_args"]["dropout"] == 0.25
+
+
+def test_a_users_own_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_network.py").write_text(
+        "from lecun_repro.network import ConvNet1989\n"
+        "class Own(ConvNet1989):\n"
+        "    def __init__(self, dropout: float = 0.0):\n"
+        "        super().__init__(dropout=dropout)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    run("fit", "--config", QUICKSTART, *SHORT, "--model.network=own_network.Own")  # dropout survives from the YAML
+    assert "own_network.Own" in next(tmp_path.rglob("config.yaml")).read_text()
+
+
+def test_no_checkpointing(tmp_path: Path) -> None:
+    run("fit", "--config", QUICKSTART, *SHORT, "--trainer.enable_checkpointing=false")
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_resumes(fitted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    last = fitted / "checkpoints/last.ckpt"
+    run("fit", "--config", QUICKSTART, *SHORT, "--trainer.max_epochs=3", "--ckpt_path", last)
+    assert len(re.findall("^eval: split ", capsys.readouterr().out, re.M)) == 2
+
+
+def test_a_fit_that_is_done_tells_its_results_again(fitted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("fit", "--config", QUICKSTART, *SHORT, "--ckpt_path", fitted / "checkpoints/last.ckpt")
+    results = json.loads((fitted / "results.json").read_text())
+    shown = [line for line in capsys.readouterr().out.splitlines() if line.startswith("eval: ")]
+    assert [int(line.split()[-1]) for line in shown] == [results[split]["misses"] for split in ("train", "test")]
+
+
+def test_ctrl_c_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    start = DigitClassifier.on_train_epoch_start
+
+    def interrupt(self: DigitClassifier) -> None:
+        if self.current_epoch == 1:
+            raise KeyboardInterrupt
+        start(self)
+
+    monkeypatch.setattr(DigitClassifier, "on_train_epoch_start", interrupt)
+    handler = signal.getsignal(signal.SIGINT)
+    run("fit", "--config", QUICKSTART, *SHORT, "--trainer.max_epochs=2", code=130)
+    assert signal.getsignal(signal.SIGINT) is handler
+    (line,) = capfd.readouterr().err.strip().splitlines()
+    path = line.split("--ckpt_path ")[1]
+    assert line.startswith("lecun-repro: interrupted; ")
+    assert Path(path).is_file()
+
+
+def test_ctrl_c_outside_of_a_fit(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    def interrupt(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(DigitsCLI, "parse_arguments", interrupt)
+    run("fit", "--config", QUICKSTART, code=130)
+    assert capfd.readouterr().err == "lecun-repro: interrupted\n"
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def bug(self: DigitClassifier) -> None:
+        raise AttributeError("a bug")
+
+    monkeypatch.setattr(DigitClassifier, "on_fit_start", bug)
+    with pytest.raises(AttributeError, match="a bug"):
+        main(["fit", "--config", QUICKSTART, *SHORT])
+
+
+# From a checkpoint alone ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("subcommand", ["test", "validate"])
+@pytest.mark.parametrize("form", ["--ckpt_path={}", "--ckpt_path {}"])
+def test_evaluates_a_checkpoint(
+    subcommand: str, form: str, fitted: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run(subcommand, *form.format(fitted / "checkpoints/last.ckpt").split())
+    out, err = capfd.readouterr()
+    results = json.loads((fitted / "results.json").read_text())
+    lines = [SplitResult(**results[split]).line(split) for split in ("train", "test")]
+    assert out.splitlines() == lines
+    assert not err
+    assert not list(tmp_path.iterdir())
+
+
+def test_flags_win_over_the_checkpoint(fitted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("test", "--ckpt_path", fitted / "checkpoints/last.ckpt", "--data.train_size=100", "--data.holdout=30")
+    assert "split holdout." in capsys.readouterr().out
+
+
+def test_predicts(fitted: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    last = fitted / "checkpoints/last.ckpt"
+    run("predict", "--ckpt_path", last)
+    out, err = capfd.readouterr()
+    head, *rows = out.splitlines()
+    assert head == "index,digit,probability,margin,runner_up"
+    assert len(rows) == 500
+    assert not err
+    for index, row in enumerate(rows):
+        number, digit, probability, margin, runner_up = row.split(",")
+        assert int(number) == index
+        assert 0 <= float(margin) <= float(probability) <= 1
+        assert digit != runner_up
+    assert not list(tmp_path.iterdir())
+    run("predict", "--ckpt_path", last, "--output", "digits.csv")
+    assert not capfd.readouterr().out
+    assert (tmp_path / "digits.csv").read_text() == out
+    assert [path.name for path in tmp_path.iterdir()] == ["digits.csv"]
+
+
+def test_prediction_table() -> None:
+    table = prediction_table(torch.tensor([[0.1, 0.6, 0.3] + [0.0] * 7]))
+    assert table.splitlines()[1] == "0,1,0.600000,0.300000,2"
+
+
+def test_a_test_gives_the_very_numbers_of_the_results(fitted: Path) -> None:
+    cli = run_cli(with_checkpoint_config(["test", "--ckpt_path", str(fitted / "checkpoints/last.ckpt")]), 0.0)
+    saved = json.loads((fitted / "results.json").read_text())
+    assert cli.model.results.keys() == {"train", "test"}
+    for split, result in cli.model.results.items():
+        assert json.loads(json.dumps(result._asdict())) == saved[split]  # misses, loss, error, missed, predicted ...
+    assert saved["test"]["misses"] == len(saved["test"]["missed"]) == len(saved["test"]["predicted"]) > 0
+
+
+# Image files ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with three digits, of names that are not easy, and with no data set anywhere."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    digits = load_digits().images
+    for name, digit in (('10 "a, b".png', 7), ("9.png", 3), ("lines\n\x1b[2J.png", 1)):
+        page = np.full((60, 60), 240, np.uint8)
+        page[10:50, 10:50] = np.kron(240 - 15 * digits[digit], np.ones((5, 5))).astype(np.uint8)
+        Image.fromarray(page).save(folder / name)
+    monkeypatch.setenv("LECUN_REPRO_DATA", str(tmp_path / "nowhere"))
+    monkeypatch.setattr("lecun_repro.data.download.urlopen", lambda *args, **kwargs: pytest.fail("a download"))
+    return folder
+
+
+def test_predicts_image_files(fitted: Path, photos: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    last = fitted / "checkpoints/last.ckpt"
+    flags = ("--data.source=mnist", "--data.train_size=null", "--data.images", "photos/*.png")  # which is not there
+    run("predict", "--ckpt_path", last, *flags)
+    out, err = capfd.readouterr()
+    assert not err
+    head, *lines = out.splitlines()
+    assert head.split() == ["file", "digit", "probability", "margin", "runner-up"]
+    names = ["photos/9.png", 'photos/10 "a, b".png', r"photos/lines\n\x1b[2J.png"]
+    assert [line[: line.rindex("  ", 0, head.index("digit") + 1)].strip() for line in lines] == names
+    assert {len(line) for line in lines} == {len(head)}
+    run("predict", "--ckpt_path", last, *flags, "--output", "digits.csv")
+    out, err = capfd.readouterr()
+    assert not out + err
+    with Path("digits.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["file"] for row in rows] == ["photos/9.png", 'photos/10 "a, b".png', "photos/lines\n\x1b[2J.png"]
+    assert list(rows[0]) == ["file", "digit", "probability", "margin", "runner_up"]
+    for row, line in zip(rows, lines, strict=True):
+        assert line.split()[-4::3] == [row["digit"], row["runner_up"]]
+        assert 0 <= float(row["margin"]) <= float(row["probability"]) <= 1
+
+
+def test_bytes_of_a_file_s_name_survive(fitted: Path, photos: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    strange = os.fsencode(photos) + b"/\xff.png"
+    try:
+        (photos / "9.png").rename(os.fsdecode(strange))
+    except OSError:
+        pytest.skip("names are text on this file system")
+    last = fitted / "checkpoints/last.ckpt"
+    run("predict", "--ckpt_path", last, "--data.images", f"{photos}/*", "--output", "digits.csv")
+    assert strange in Path("digits.csv").read_bytes()
+    run("predict", "--ckpt_path", last, "--data.images", f"{photos}/*")
+    out, err = capfd.readouterr()
+    assert r"\udcff.png" in out
+    assert not err
+
+
+def test_what_gives_no_digit_is_named_and_the_rest_done(
+    fitted: Path, photos: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    last = fitted / "checkpoints/last.ckpt"
+    (photos / "a.svg").write_text("<svg/>")
+    (photos / "z\n.png").mkdir()
+    Image.new("L", (40, 40), 230).save(photos / "blank.png")
+    run("predict", "--ckpt_path", last, "--data.images", "photos/*", "--output", "digits.csv", code=1)
+    out, err = capfd.readouterr()
+    assert not out
+    assert err.splitlines() == [
+        "lecun-repro: skipped photos/a.svg: not an image; allowed: PNG, JPEG, GIF, BMP, PPM",
+        "lecun-repro: skipped photos/blank.png: blank",
+        r"lecun-repro: skipped photos/z\n.png: a folder",
+    ]
+    assert Path("digits.csv").read_text().count(".png") == 3
+    run("predict", "--ckpt_path", last, "--data.images", "[photos/a.svg,photos/b*.png]", "--output", "none.csv", code=1)
+    assert Path("none.csv").read_text() == "file,digit,probability,margin,runner_up\n"
+    run("predict", "--ckpt_path", last, "--data.images", "photos/blank.png", code=1)
+    out, err = capfd.readouterr()
+    assert out.split() == ["file", "digit", "probability", "margin", "runner-up"]
+    assert len(err.splitlines()) == 3
+
+
+def test_images_that_cannot_be_predicted(fitted: Path, photos: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    last = fitted / "checkpoints/last.ckpt"
+    run("predict", "--ckpt_path", last, "--data.images", "photos/*.jpg", "--output", "digits.csv", code=2)
+    for command in (("test", "--ckpt_path", last), ("validate", "--ckpt_path", last), ("fit", "--config", QUICKSTART)):
+        run(*command, "--data.images", "photos/*.png", code=2)
+    run("reproduce", "--configs", QUICKSTART, "--data.images", "photos/*.png", "--seeds", 1, code=2)
+    out, err = capfd.readouterr()
+    nothing, *others = err.splitlines()
+    assert nothing == (
+        "lecun-repro: error: data.images: 'photos/*.jpg' matches no file; allowed: files and patterns, in quotes"
+    )
+    commands = ("test", "validate", "fit", "fit")
+    assert others == [
+        f"lecun-repro: error: data.images: photos/*.png; allowed: null; only predict reads images, {name} does not"
+        for name in commands
+    ]
+    assert not out
+    assert not Path("digits.csv").exists()
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        {"data": {"images": "photos/*.png"}},
+        {"data": {"images+": ["photos/9.png"]}},
+        {"data": {"images": ["photos/9.png", "/etc/passwd"], "root": "photos"}},
+        {"data.images": "photos/*.png"},
+        {"output": "written.csv"},
+        {"predict": {"data": {"images": "photos/*.png"}}},
+        {"config": "photos/other.yaml"},
+    ],
+)
+def test_no_checkpoint_names_files_of_this_machine(
+    planted: dict, fitted: Path, photos: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    content = torch.load(fitted / "checkpoints/last.ckpt", weights_only=True)
+    config = content["lecun_repro"]["config"]
+    assert not {"root", "images"} & config["data"].keys()
+    for key, value in planted.items():
+        config[key] = config[key] | value if key == "data" else value
+    (photos / "other.yaml").write_text("data: {images: photos/9.png}")
+    torch.save(content, "planted.ckpt")
+    run("predict", "--ckpt_path", "planted.ckpt")
+    out, err = capfd.readouterr()
+    assert out.startswith("index,digit,")
+    assert len(out.splitlines()) == 501
+    assert not err
+    assert not Path("written.csv").exists()
+
+
+def test_no_argument_of_fit_leaks() -> None:
+    assert {"ckpt_path", "output"} <= set(DigitsTrainer.predict.__annotations__)
+    assert "weights_only" in DigitsCLI.subcommands()["fit"]
+
+
+# Hostile checkpoints --------------------------------------------------------------------------------------------------
+
+
+class Payload:
+    def __reduce__(self) -> tuple:
+        return Path.touch, (Path("payload-has-run"),)
+
+
+SUBCOMMANDS = [("fit", "--config", QUICKSTART, *SHORT), ("validate",), ("test",), ("predict",)]
+
+
+def refused(command: tuple, path: object, capfd: pytest.CaptureFixture[str]) -> str:
+    run(*command, "--ckpt_path", path, code=2)
+    out, err = capfd.readouterr()
+    (line,) = err.splitlines()
+    assert line.startswith("lecun-repro: error: ckpt_path: ")
+    assert "; allowed: " in line
+    assert not out
+    return line
+
+
+@pytest.mark.parametrize("command", SUBCOMMANDS, ids=lambda command: command[0])
+@pytest.mark.parametrize("how", ["torch", "pickle", "inside"])
+def test_a_payload_never_runs(command: tuple, how: str, fitted: Path, capfd, tmp_path: Path) -> None:
+    path = tmp_path / "hostile.ckpt"
+    if how == "pickle":
+        path.write_bytes(pickle.dumps(Payload()))
+    else:
+        content = torch.load(fitted / "checkpoints/last.ckpt", weights_only=True) if how == "inside" else {}
+        torch.save({**content, "callbacks": Payload()}, path)
+    assert "could run code" in refused(command, path, capfd)
+    assert sorted(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("command", SUBCOMMANDS, ids=lambda command: command[0])
+def test_refuses_what_is_no_checkpoint(command: tuple, fitted: Path, capfd, tmp_path: Path) -> None:
+    assert "addresses are refused" in refused(command, "http://127.0.0.1:9/last.ckpt", capfd)
+    assert "no such file" in refused(command, "nowhere.ckpt", capfd)
+    assert "no such file" in refused(command, "best", capfd)
+    assert "a folder" in refused(command, tmp_path, capfd)
+    (tmp_path / "text.ckpt").write_text("not a checkpoint")
+    assert "not a checkpoint" in refused(command, "text.ckpt", capfd)
+    (tmp_path / "empty.ckpt").touch()
+    assert "not a checkpoint" in refused(command, "empty.ckpt", capfd)
+    whole = (fitted / "checkpoints/last.ckpt").read_bytes()
+    (tmp_path / "cut.ckpt").write_bytes(whole[: len(whole) // 2])
+    assert "not a checkpoint" in refused(command, "cut.ckpt", capfd)
+    torch.save([1], "list.ckpt")
+    assert "not a checkpoint of lecun-repro" in refused(command, "list.ckpt", capfd)
+    content = torch.load(fitted / "checkpoints/last.ckpt", weights_only=True)
+    content["lecun_repro"]["format"] = 0
+    torch.save(content, "old.ckpt")
+    line = refused(command, "old.ckpt", capfd)
+    assert "of format 0" in line
+    assert "train again" in line

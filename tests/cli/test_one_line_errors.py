@@ -1,0 +1,332 @@
+"""Every bad key or value is one line that names the key, what was given and what is allowed."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from lecun_repro.__main__ import main
+
+ROOT = Path(__file__).parents[2]
+QUICKSTART = str(ROOT / "configs/quickstart.yaml")
+SHORT = ["--trainer.max_epochs=1", "--data.train_size=20", "--model.compile=false"]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def error_of(args: list[str], capfd: pytest.CaptureFixture[str]) -> str:
+    """The one line of a command line that is refused before anything is built or written."""
+    before = sorted(Path().rglob("*"))
+    with pytest.raises(SystemExit) as end:
+        main(args)
+    out, err = capfd.readouterr()
+    assert end.value.code == 2
+    assert not out
+    assert err.count("\n") == 1
+    assert err.startswith("lecun-repro: error: ")
+    for noise in ("Traceback", "usage:", "jsonargparse", "<class", "typing."):
+        assert noise not in err
+    assert sorted(Path().rglob("*")) == before
+    return err.removeprefix("lecun-repro: error: ").strip()
+
+
+def check(line: str, key: str, given: str, allowed: str) -> None:
+    assert line.startswith(f"{key}: ")
+    before, separator, after = line.removeprefix(f"{key}: ").partition("; allowed: ")
+    assert separator
+    assert given in before
+    assert allowed in after
+
+
+# One line each: flags after the quickstart's configuration; the key, what was given, what is allowed.
+FLAGS = [
+    ("--foo=3", "foo", "unknown key", "data."),
+    ("--trainer.max_epoch=3", "trainer.max_epoch", "unknown key", "trainer.max_epochs"),
+    ("--data.batchsize=1", "data.batchsize", "unknown key", "data.batch_size"),
+    ("--model.networks.dropout=0", "model.networks.dropout", "unknown key", "model.network.init_args.dropout"),
+    ("--network=ConvNet1989", "network", "unknown key", "model.network"),
+    ("--model.network.activatoin=tanh", "model.network.init_args.activatoin", "unknown", "init_args.activation"),
+    ("--optimizer.lrr=1", "optimizer.init_args.lrr", "unknown key", "optimizer.init_args.lr"),
+    ("--optimizer.init_args.lrr 1", "optimizer.init_args.lrr", "unknown key", "optimizer.init_args.lr"),
+    ("--lr_scheduler.end=1", "lr_scheduler.init_args.end", "unknown key", "lr_scheduler.init_args.end_factor"),
+    ("--trainer.logger.dir=x", "trainer.logger.init_args.dir", "unknown key", "trainer.logger.init_args.save_dir"),
+    ("--model.network.activation=rleu", "model.network.init_args.activation", "rleu", "tanh, relu, gelu, silu"),
+    ("--model.network.dropout=1.5", "model.network.init_args.dropout", "1.5", "a number >=0 and <1"),
+    ("--model.network.dropout=-0.1", "model.network.init_args.dropout", "-0.1", "a number >=0 and <1"),
+    ("--model.network.table=[[1,2]]", "model.network.init_args.table", "rows of [2]", "12 rows of one length"),
+    ("--model.network.table=round", "model.network.init_args.table", "round", "article, cyclic, full, random:SEED"),
+    ("--model.network.init=x", "model.network.init_args.init", "x", "article, paper"),
+    ("--model.head=TanhMSE --model.head.target=2", "model.head.init_args.target", "2.0", "a number above 0"),
+    ("--optimizer=StochasticDiagonalLM --optimizer.mu=0", "optimizer.init_args.mu", "0", "a finite number above 0"),
+    ("--optimizer=StochasticDiagonalLM --optimizer.lr=-1", "optimizer.init_args.lr", "-1", "a finite number from 0"),
+    ("--optimizer=StochasticDiagonalLM --optimizer.sample=0", "optimizer.init_args.sample", "0", "an integer from 1"),
+    ("--data.shift=2", "data.shift", "2", "roll, pad or null"),
+    ("--data.batch_size=0", "data.batch_size", "0", "an integer >0 or full"),
+    ("--data.batch_size=21", "data.batch_size", "21", "1 to 20"),
+    ("--data.batch_size=1.5", "data.batch_size", "1.5", "an integer >0 or full"),
+    ("--data.source=mnits", "data.source", "mnits", "mnist, digits, usps"),
+    ("--data.draw=5000000000", "data.draw", "5000000000", "from 0 to 4294967295"),
+    ("--data.draw=artcle", "data.draw", "artcle", "article, full or an integer"),
+    ("--data.holdout=-1", "data.holdout", "-1", "an integer >=0"),
+    ("--data.holdout=20", "data.holdout", "20", "0 to 19"),
+    ("--data.train_size=50000", "data.train_size", "50000", "1 to 1297, all that digits has"),
+    ("--data.test_size=501", "data.test_size", "501", "1 to 500"),
+    ("--data.seed=3", "data.seed", "given by itself", "seed_everything"),
+    ("--optimizer.lr=-1", "optimizer.init_args.lr", "-1.0", "a finite number from 0"),
+    ("--optimizer.lr=.nan", "optimizer.init_args.lr", "NaN", "a finite number from 0"),
+    ("--optimizer.lr=abc", "optimizer.init_args.lr", "abc", "a number"),
+    ("--optimizer.lr=[1,2]", "optimizer.init_args.lr", "[1,2]", "a number"),
+    ("--optimizer.betas=2", "optimizer.init_args.betas", "2", "[a number, a number]"),
+    ("--optimizer.betas=[2,0.9]", "optimizer.init_args.betas", "[2.0, 0.9]", "from 0 to below 1"),
+    ("--optimizer=SGD --optimizer.momentum=-1", "optimizer.init_args.momentum", "-1.0", "from 0"),
+    ("--optimizer=SGD --optimizer.nesterov=true", "optimizer.init_args.nesterov", "true", "a momentum above 0"),
+    ("--optimizer=SDG", "optimizer", "SDG", "SGD"),
+    ("--optimizer=os.getcwd", "optimizer", "os.getcwd", "a subclass of Optimizer"),
+    ("--optimizer=nowhere.Nothing", "optimizer", "nowhere.Nothing", "a subclass of Optimizer"),
+    ("--optimizer.class_path=os.getcwd", "optimizer.class_path", "os.getcwd", "a subclass of Optimizer"),
+    ("--optimizer=LBFGS --lr_scheduler=null", "optimizer.class_path", "LBFGS", "by step() alone"),
+    ("--optimizer=Muon", "optimizer.class_path", "Muon", "can be built"),
+    ("--optimizer=Adagrad --model.compile=true", "model.compile", "true with Adagrad", "auto or false"),
+    ("--model.compile=maybe", "model.compile", "maybe", "auto or true or false"),
+    ("--model.network=TanhMSE", "model.network", "TanhMSE", "ConvNet1989"),
+    ("--model.network=lecun_repro.heads.TanhMSE", "model.network", "TanhMSE", "ConvNet1989"),
+    ("--model.head=Head", "model.head.class_path", "Head", "a subclass of Head"),
+    ("--model.head=Softmax", "model.head", "Softmax", "CrossEntropy"),
+    ("--lr_scheduler=StepLR", "lr_scheduler.init_args.step_size", "missing", "a value, which StepLR requires"),
+    ("--lr_scheduler=LambdaLR --lr_scheduler.lr_lambda=os._exit", "lr_scheduler.init_args.lr_lambda", "posix._exit",
+     "a Python function of one's own"),
+    ("--lr_scheduler=LambdaLR --lr_scheduler.lr_lambda=builtins.eval", "lr_scheduler.init_args.lr_lambda",
+     "builtins.eval", "a Python function of one's own"),
+    ("--lr_scheduler=LambdaLR --lr_scheduler.lr_lambda=math.sqrt", "lr_scheduler.init_args.lr_lambda", "math.sqrt",
+     "a Python function of one's own"),
+    ("--lr_scheduler=SGD", "lr_scheduler", "SGD", "a subclass of LRScheduler"),
+    ("--lr_scheduler.start_factor=-1", "lr_scheduler.init_args.start_factor", "-1.0", "above 0"),
+    (
+        "--lr_scheduler=OneCycleLR --lr_scheduler.max_lr=1 --lr_scheduler.total_steps=2 --trainer.max_epochs=5",
+        "lr_scheduler.init_args", "ends after 2 of 5 passes", "as many steps as passes",
+    ),
+    ("--trainer.max_epochs=-5", "trainer.max_epochs", "-5", "from 1"),
+    ("--trainer.max_epochs=0", "trainer.max_epochs", "0", "from 1"),
+    ("--trainer.max_epochs=null", "trainer.max_epochs", "missing", "from 1"),
+    ("--trainer.max_epochs=abc", "trainer.max_epochs", "abc", "an integer or null"),
+    ("--trainer.max_epochs=[1]", "trainer.max_epochs", "[1]", "an integer or null"),
+    ("--trainer.max_epochs", "trainer.max_epochs", "no value", "an integer or null"),
+    ("--trainer.check_val_every_n_epoch=3", "trainer.check_val_every_n_epoch", "3", "a divisor of trainer.max_epochs"),
+    (
+        "--trainer.check_val_every_n_epoch=2 --trainer.max_epochs=4 --trainer.max_steps=9",
+        "trainer.check_val_every_n_epoch", "2", "without trainer.max_steps",
+    ),
+    ("--model.network.maps=8", "model.network.init_args.maps", "8", "a multiple of 3"),
+    ("--trainer.max_steps=0", "trainer.max_steps", "0", "from 1"),
+    ("--trainer.gradient_clip_val=1", "trainer.gradient_clip_val", "1.0", "not supported because"),
+    ("--trainer.accumulate_grad_batches=2", "trainer.accumulate_grad_batches", "2", "not supported because"),
+    ("--trainer.precision=16", "trainer.precision", "16", "not supported because"),
+    ("--trainer.precision=8", "trainer.precision", "8", "32-true"),
+    ("--trainer.devices=2", "trainer.devices", "2", "not supported because"),
+    ("--trainer.devices=[0,1]", "trainer.devices", "[0, 1]", "not supported because"),
+    ("--trainer.strategy=ddp", "trainer.strategy", "ddp", "not supported because"),
+    ("--trainer.num_nodes=2", "trainer.num_nodes", "2", "not supported because"),
+    ("--trainer.barebones=true", "trainer.barebones", "true", "not supported because"),
+    ("--trainer.accelerator=foo", "trainer.accelerator", "foo", "Available names are"),
+    ("--trainer.limit_train_batches=0.0001", "trainer.limit_train_batches", "0.0001", "at least one"),
+    ("--trainer.limit_val_batches=-3", "trainer.limit_val_batches", "-3", "[0.0, 1.0]"),
+    ("--trainer.overfit_batches=0.5", "trainer.overfit_batches", "0.5", "a whole number"),
+    ("--seed_everything=-3", "seed_everything", "-3", "from 0 to 4294967295"),
+    ("--seed_everything=true", "seed_everything", "true", "from 0 to 4294967295"),
+    ("--seed_everything=4294967296", "seed_everything", "4294967296", "from 0 to 4294967295"),
+    ("--threads=0", "threads", "0", "an integer >0"),
+    ("--threads=" + "9" * 30, "threads", "9" * 30, "1 to 1024"),
+    ("--data.train_size=" + "9" * 400, "data.train_size", "9999", "1 to 1297"),
+    ("--data.train_size=.nan", "data.train_size", ".nan", "an integer"),
+    ("--data.train_size=-.inf", "data.train_size", "-.inf", "an integer"),
+    ("--model.network.output_bias=.nan", "model.network.init_args.output_bias", "NaN", "a finite number"),
+    ("--trainer.min_epochs=5", "trainer.min_epochs", "5", "0 to trainer.max_epochs"),
+    ("--trainer.min_epochs=-1", "trainer.min_epochs", "-1", "0 to trainer.max_epochs"),
+    ("--trainer.check_val_every_n_epoch=0", "trainer.check_val_every_n_epoch", "0", "a number of passes from 1"),
+    ("--trainer.val_check_interval=5", "trainer.val_check_interval", "5", "1.0; others are not supported"),
+    ("--trainer.limit_val_batches=0", "trainer.limit_val_batches", "0", "above 0"),
+    ("--trainer.limit_train_batches=0", "trainer.limit_train_batches", "0", "above 0"),
+    ("--trainer.num_sanity_val_steps=-3", "trainer.num_sanity_val_steps", "-3", "from -1"),
+    ("--trainer.log_every_n_steps=-3", "trainer.log_every_n_steps", "-3", "from 0"),
+    ("--trainer.accelerator=tpu", "trainer.accelerator", "tpu", "torch_xla"),
+    ("--trainer.callbacks+=3", "trainer.callbacks", "3", "Callback"),
+    ("--optimizer=", "optimizer", "", "Optimizer"),
+    ("--config=", "config", "a directory", "a YAML file"),
+    ("--config=" + "x" * 5000, "config", "xxx", "a YAML file"),
+    ("--ckpt_path=" + "x" * 5000, "ckpt_path", "xxx", "a local checkpoint"),
+    ("--ckpt_path=file:///etc/passwd", "ckpt_path", "file:///etc/passwd", "addresses are refused"),
+    ("--ckpt_path=s3://bucket/last.ckpt", "ckpt_path", "s3://bucket/last.ckpt", "addresses are refused"),
+    ("extra", "command line", "extra", "--key value"),
+    ("--output=x.csv", "output", "unknown key", ""),
+    ("--weights_only=false", "weights_only", "unknown key", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("flags, key, given, allowed", FLAGS, ids=[case[0] for case in FLAGS])
+def test_flags(flags: str, key: str, given: str, allowed: str, capfd: pytest.CaptureFixture[str]) -> None:
+    check(error_of(["fit", "--config", QUICKSTART, *SHORT, *flags.split()], capfd), key, given, allowed)
+
+
+# YAML laid over the quickstart's.
+YAML = [
+    ("foo: 3", "foo", "unknown key", "data."),
+    ("trainer: {max_epoch: 3}", "trainer.max_epoch", "unknown key", "trainer.max_epochs"),
+    ("data: {batchsize: 3}", "data.batchsize", "unknown key", "data.batch_size"),
+    ("model: {net: 3}", "model.net", "unknown key", "model.network"),
+    ("model: {network: {class: ConvNet1989}}", "model.network.class", "unknown key", "model.network.class_path"),
+    ("model: {network: {class_path: ConvNet1989, init_args: {drop: 0}}}", "model.network.init_args.drop", "unknown",
+     "model.network.init_args.dropout"),
+    ("model: {network: {class_path: ConvNet1989, init_args: {dropout: 1.5}}}", "model.network.init_args.dropout", "1.5",
+     "<1"),
+    ("model: {network: {class_path: os.getcwd}}", "model.network.class_path", "os.getcwd", "a subclass of Network"),
+    ("optimizer: {class_path: AdamW, init_args: {lrate: 1}}", "optimizer.init_args.lrate", "unknown", "init_args.lr"),
+    ("optimizer: {class_path: torch.optim.AdamV}", "optimizer.class_path", "AdamV", "Adam"),
+    ("optimizer: {class_path: AdamW, init_args: {lr: {class_path: os.getcwd}}}", "optimizer.init_args.lr", "os.getcwd",
+     "a number"),
+    ("optimizer: {class_path: AdamW, init_args: 3}", "optimizer.init_args", "3", "a mapping"),
+    ("optimizer: {class_path: AdamW, init_args: {}, lr: 3}", "optimizer.lr", "unknown key", "optimizer.init_args"),
+    ("optimizer: {class_path: AdamW, dict_kwargs: {foo: 3}}", "optimizer.dict_kwargs.foo", "3", "AdamW takes"),
+    ("optimizer: [1, 2]", "optimizer", "[1, 2]", "Optimizer"),
+    ("optimizer: 3", "optimizer", "3", "Optimizer"),
+    ("lr_scheduler: {class_path: LinearLR, init_args: {totl: 3}}", "lr_scheduler.init_args.totl", "unknown", "total"),
+    ("lr_scheduler: {class_path: ExponentialLR}", "lr_scheduler.init_args.gamma", "missing", "ExponentialLR"),
+    ("trainer: {logger: {class_path: TensorBoardLogger, init_args: {save_dir: x, nam: y}}}",
+     "trainer.logger.init_args.nam", "unknown key", "trainer.logger.init_args.name"),
+    ("trainer: {callbacks: [{class_path: os.getcwd}]}", "trainer.callbacks[0].class_path", "os.getcwd", "Callback"),
+    ("trainer: 3", "trainer", "3", "a mapping"),
+    ("trainer: {max_epochs: ten}", "trainer.max_epochs", "ten", "an integer or null"),
+    ("trainer: {max_epochs: [1]}", "trainer.max_epochs", "[1]", "an integer or null"),
+    ("data: {shift: 2}", "data.shift", "2", "roll, pad or null"),
+    ("data: {batch_size: true}", "data.batch_size", "true", "an integer >0 or full"),
+    ("data: [1, 2]", "data", "[1, 2]", "a mapping"),
+    ("model: {seed: 3}", "model.seed", "3", "given only through seed_everything"),
+    ("3: 4", "3", "unknown key", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text, key, given, allowed", YAML, ids=[case[0] for case in YAML])
+def test_yaml(text: str, key: str, given: str, allowed: str, capfd, tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text(text)
+    check(error_of(["fit", "--config", QUICKSTART, "--config", "bad.yaml"], capfd), key, given, allowed)
+
+
+FILES = [
+    (b"", "bad.yaml: empty", "quickstart"),
+    (b"# nothing\n", "bad.yaml: empty", "quickstart"),
+    (b"- 1\n- 2\n", "bad.yaml: a list", "mapping"),
+    (b"text", "bad.yaml: text", "mapping"),
+    (b"trainer:\n\tmax_epochs: 3\n", "bad.yaml line 2: ", "indented by spaces"),
+    (b"trainer:\n  max_epochs: 3\n data: 3\n", "bad.yaml line 3: ", "YAML"),
+    (b"trainer: {max_epochs: 3\n", "bad.yaml line 2: ", "YAML"),
+    (b"trainer:\n  max_epochs: 3\n  max_epochs: 4\n", "bad.yaml line 3: key max_epochs is there twice", "YAML"),
+    (b"a: 1\nb: \xff\xfe\n", "bad.yaml line 2: not UTF-8", "UTF-8"),
+    (b"a: !!python/object/apply:os.system ['touch ran']\n", "bad.yaml line 1: could not determine", "plain values"),
+    (b"a: !!python/name:os.system\n", "bad.yaml line 1: could not determine", "plain values"),
+    (b"a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b]\nd: [*c,*c,*c,*c,*c]\n"
+     b"e: &e [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\nf: [*e,*e]\n", "bad.yaml: nested too deeply", "10,000"),
+    (b"a: &a [*a]\n", "bad.yaml: nested too deeply", "10,000"),
+    (b"a: " + b"[" * 60 + b"]" * 60, "bad.yaml: nested too deeply", "10,000"),
+    (b"a: " + b"[" * 900 + b"]" * 900, "bad.yaml: nested too deeply", "10,000"),
+    (b"a: " + b"{a: " * 900 + b"}" * 900, "bad.yaml: nested too deeply", "10,000"),
+    (b"[1, 2]: 3\n", "bad.yaml line 1: a key that is no plain value", "plain values"),
+    (b"? {a: 1}\n: 3\n", "bad.yaml line 1: a key that is no plain value", "plain values"),
+    (b"a: 1\n---\nb: 2\n", "bad.yaml line 2: ", "YAML"),
+    (b"a: \x00\n", "bad.yaml", "YAML"),
+    (bytes(range(256)), "bad.yaml line ", "UTF-8"),
+    ("trainer: {max_epochs: 1}".encode("utf-16"), "bad.yaml line 1: not UTF-8", "UTF-8"),
+    (b"a: " + b"9" * 5000, "bad.yaml: Exceeds the limit", "plain values"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("content, given, allowed", FILES, ids=range(len(FILES)))
+def test_files(content: bytes, given: str, allowed: str, capfd, tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_bytes(content)
+    check(error_of(["fit", "--config", "bad.yaml"], capfd), "config", given, allowed)
+
+
+LINES = [
+    ([], "subcommand", "missing", "fit, validate, test, predict"),
+    (["fiit"], "subcommand", "fiit", "fit, validate, test, predict"),
+    (["--config", QUICKSTART, "fit"], "subcommand", "--config", "before any flag"),
+    (["fit"], "model.network", "missing", "--config FILE"),
+    (["fit", "--model.network", "ConvNet1989"], "model.head", "missing", "--config FILE"),
+    (["fit", "--model.network.dropout", "0.1"], "model.network.dropout", "no class given before", "--model.network"),
+    (["fit", "--config"], "config", "no file", "a YAML file"),
+    (["fit", "--config", "nowhere.yaml"], "config", "nowhere.yaml: no such file", "a YAML file"),
+    (["fit", "--config", "."], "config", "a directory", "a YAML file"),
+    (["fit", "--config", "http://127.0.0.1:9/a.yaml"], "config", "no such file", "a YAML file"),
+    (["test"], "model.network", "missing", ""),
+    (["test", "--config", QUICKSTART], "ckpt_path", "missing", "a local checkpoint"),
+    (["predict", "--config", QUICKSTART], "ckpt_path", "missing", "a local checkpoint"),
+]
+
+
+@pytest.mark.parametrize("args, key, given, allowed", LINES, ids=[" ".join(case[0]) for case in LINES])
+def test_command_lines(args: list[str], key: str, given: str, allowed: str, capfd) -> None:
+    check(error_of(args, capfd), key, given, allowed)
+
+
+def test_a_message_gives_a_terminal_no_orders(capfd: pytest.CaptureFixture[str]) -> None:
+    line = error_of(["fit", "--config", QUICKSTART, *SHORT, "--data.source=\x1b[31mred\u202e\x07"], capfd)
+    check(line, "data.source", r"\x1b[31mred\u202e\x07", "mnist, digits, usps")
+
+
+@pytest.mark.parametrize("key", ["optimizer", "lr_scheduler", "model.network", "model.head", "trainer.logger"])
+@pytest.mark.parametrize("name", ["Trap", "trap"])
+def test_a_class_path_is_never_called_before_its_type_is_known(
+    key: str, name: str, capfd, tmp_path, monkeypatch
+) -> None:
+    (tmp_path / "traps.py").write_text(
+        "from pathlib import Path\n"
+        "class Trap:\n    def __init__(self, *a, **k): Path('called').touch()\n"
+        "def trap(*a, **k): Path('called').touch()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+    line = error_of(["fit", "--config", QUICKSTART, *SHORT, f"--{key}=traps.{name}"], capfd)
+    check(line, key, f"traps.{name}", "a subclass of")
+
+
+def test_a_class_path_where_no_type_is_known(capfd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "untyped.py").write_text(
+        "from pathlib import Path\nfrom torch.optim import SGD\n"
+        "class Untyped(SGD):\n    def __init__(self, params, what=None):\n        super().__init__(params, lr=0.1)\n"
+        "class Trap:\n    def __init__(self): Path('called').touch()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+    flag = '--optimizer={"class_path": "untyped.Untyped", "init_args": {"what": {"class_path": "untyped.Trap"}}}'
+    line = error_of(["fit", "--config", QUICKSTART, *SHORT, flag], capfd)
+    check(line, "optimizer.init_args.what.class_path", "untyped.Trap", "a plain value")
+
+
+def test_an_optimizer_and_a_function_of_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "of_ones_own.py").write_text(
+        "from torch.optim import SGD\n"
+        "class Own(SGD):\n    def __init__(self, params, lr: float = 0.1):\n        super().__init__(params, lr=lr)\n"
+        "def halved(number: int) -> float:\n    return 0.5**number\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    flags = ["--optimizer=of_ones_own.Own", "--optimizer.lr=0.01", "--lr_scheduler=LambdaLR"]
+    flags += ["--lr_scheduler.lr_lambda=of_ones_own.halved", "--trainer.max_epochs=2"]
+    main(["fit", "--config", QUICKSTART, *SHORT, *flags])
+    saved = torch.load(next(tmp_path.rglob("last.ckpt")), weights_only=True)
+    assert saved["lr_schedulers"][0]["_last_lr"] == [0.0025]
+
+
+def test_missing_data_is_one_message(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lecun_repro.data.sources.mnist.MIRRORS", ("http://127.0.0.1:9/",))
+    monkeypatch.delenv("LECUN_REPRO_DATA", raising=False)
+    with pytest.raises(SystemExit) as end:
+        main(["fit", "--config", QUICKSTART, *SHORT, "--data.source=mnist", "--trainer.logger=false"])
+    err = capfd.readouterr().err
+    assert end.value.code == 2
+    assert err.startswith("lecun-repro: error: ")
+    assert "Traceback" not in err
+    assert re.search("127.0.0.1:9", err)
+    assert "LECUN_REPRO_DATA" in err
+    assert "--data.root" in err

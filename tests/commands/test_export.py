@@ -1,0 +1,330 @@
+"""`export`: ONNX and safetensors hold what torch computes, and whatever cannot be exported is one line."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_page import network_of
+
+from lecun_repro import ConvNet1989, CrossEntropy, DigitClassifier, FullyConnected1989, Head, Network, TanhMSE
+from lecun_repro.__main__ import main
+from lecun_repro.commands.export import random_digits
+from lecun_repro.data.datamodule import DigitsDataModule
+
+ROOT = Path(__file__).parents[2]
+CASES: list[tuple[type[Network], dict[str, Any], type[Head], dict[str, Any]]] = [
+    (ConvNet1989, {}, TanhMSE, {}),
+    (ConvNet1989, {"activation": "gelu", "table": "full"}, CrossEntropy, {}),
+    (ConvNet1989, {"activation": "scaled_tanh", "table": "cyclic"}, TanhMSE, {"activation": "scaled_tanh"}),
+    (FullyConnected1989, {}, CrossEntropy, {}),
+]
+
+
+def checkpoint(
+    path: Path,
+    network: type[Network] = ConvNet1989,
+    network_args: dict[str, Any] | None = None,
+    head: type[Head] = TanhMSE,
+    head_args: dict[str, Any] | None = None,
+    **saved: Any,
+) -> DigitClassifier:
+    """Writes a checkpoint of untrained weights as far as an export reads it, and returns its model."""
+    network_args, head_args = network_args or {}, head_args or {}
+    model = DigitClassifier(network(**network_args), head(**head_args)).eval()
+
+    def spec(kind: type, arguments: dict[str, Any]) -> dict[str, Any]:
+        return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": arguments}
+
+    config = {"seed_everything": 7, "model": {"network": spec(network, network_args), "head": spec(head, head_args)}}
+    about = {"format": 1, "row": "mine", "config": config, "results": {"test": {"n": 200, "misses": 3}}}
+    torch.save({"state_dict": model.state_dict(), "lecun_repro": about | saved}, path)
+    return model
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def export(to: str) -> None:
+    main(["export", "--ckpt_path", "last.ckpt", "--to", to])
+
+
+def refused(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> str:
+    """The one line of a command that writes nothing."""
+    before = sorted(Path().rglob("*"))
+    with pytest.raises(SystemExit) as end:
+        main(["export", *arguments])
+    out, err = capfd.readouterr()
+    assert end.value.code == 2
+    assert not out
+    assert err.startswith("lecun-repro: error: ")
+    assert err.count("\n") == 1
+    assert "; allowed: " in err
+    assert sorted(Path().rglob("*")) == before
+    return err.removeprefix("lecun-repro: error: ").strip()
+
+
+# ONNX -----------------------------------------------------------------------------------------------------------------
+
+
+def session(path: str = "model.onnx"):
+    return pytest.importorskip("onnxruntime").InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, [case[0].__name__, *case[1].values()])))
+def test_onnx_computes_what_torch_does_for_any_number_of_digits(case: tuple, capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("onnxscript")
+    torch.manual_seed(3)
+    model = checkpoint(Path("last.ckpt"), *case)
+    export("model.onnx")
+    out, err = capfd.readouterr()
+    assert out.count("\n") == 1
+    assert "ONNX Runtime's outputs are within" in out
+    assert not err
+    onnx = session()
+    for n in (1, 7, 1000):
+        images = random_digits(n)
+        with torch.no_grad():
+            outputs = model.network(images)
+        logits, label = onnx.run(["logits", "label"], {"images": images.numpy()})
+        torch.testing.assert_close(torch.from_numpy(logits), model.head.activation(outputs), rtol=0, atol=2e-5)
+        # Of sums rounded otherwise, the larger of two that are almost equal may be the other one.
+        largest, second = outputs.topk(2).values.unbind(1)
+        clear = largest - second > 1e-4
+        assert clear.float().mean() > 0.9
+        assert torch.equal(torch.from_numpy(label)[clear], outputs.argmax(1)[clear])
+
+
+def test_onnx_says_where_it_comes_from() -> None:
+    pytest.importorskip("onnxscript")
+    checkpoint(Path("last.ckpt"))
+    export("model.onnx")
+    onnx = session()
+    about = onnx.get_modelmeta().custom_metadata_map
+    assert about["row"] == "mine"
+    assert json.loads(about["config"])["model"]["network"]["class_path"].endswith("ConvNet1989")
+    assert json.loads(about["results"]) == {"test": {"n": 200, "misses": 3}}
+    (images,) = onnx.get_inputs()
+    assert (images.name, images.type, images.shape) == ("images", "tensor(float)", ["n", 1, 16, 16])
+    assert [(o.name, o.type, o.shape) for o in onnx.get_outputs()] == [
+        ("logits", "tensor(float)", ["n", 10]),
+        ("label", "tensor(int64)", ["n"]),
+    ]
+
+
+def test_onnx_agrees_on_every_test_digit_of_the_article(real_data: Path) -> None:
+    pytest.importorskip("onnxscript")
+    model = checkpoint(Path("last.ckpt"), ConvNet1989, {"activation": "relu"}, CrossEntropy)
+    model.network.load_state_dict(network_of((ROOT / "docs/draw.html").read_text()).state_dict())  # trained weights
+    torch.save(torch.load("last.ckpt", weights_only=True) | {"state_dict": model.state_dict()}, "last.ckpt")
+    export("model.onnx")
+    data = DigitsDataModule(draw="article", root=real_data)
+    data.setup()
+    images = data.second.images
+    assert len(images) == 2007
+    with torch.no_grad():
+        expected = model(images)
+    logits, label = session().run(["logits", "label"], {"images": images.numpy()})
+    assert float((torch.from_numpy(logits) - expected).abs().max()) < 1e-4
+    assert torch.equal(torch.from_numpy(label), expected.argmax(1))
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxscript"])
+def test_without_the_extra_one_line_names_it(package: str, capfd, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint(Path("last.ckpt"))
+    monkeypatch.setitem(sys.modules, package, None)
+    line = refused(["--ckpt_path", "last.ckpt", "--to", "model.onnx"], capfd)
+    assert package in line
+    assert 'pip install -e ".[onnx]"' in line
+
+
+def test_onnx_without_its_runtime_is_not_said_to_be_checked(capfd, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxscript")
+    checkpoint(Path("last.ckpt"))
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    export("model.onnx")
+    assert "not checked" in capfd.readouterr().out
+    assert Path("model.onnx").stat().st_size > 40_000
+
+
+# safetensors ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", CASES[-2:], ids=["ConvNet1989", "FullyConnected1989"])
+def test_safetensors_load_back(case: tuple, capfd: pytest.CaptureFixture[str]) -> None:
+    from safetensors import safe_open
+    from safetensors.torch import load_file
+
+    model = checkpoint(Path("last.ckpt"), *case)
+    export("model.safetensors")
+    assert capfd.readouterr().out.startswith("model.safetensors: ")
+    kind, arguments, *_ = case
+    network = kind(**arguments)
+    network.load_state_dict(load_file("model.safetensors"))
+    images = random_digits(40)
+    assert torch.equal(network(images), model.network(images))
+    with safe_open("model.safetensors", "pt") as file:
+        about = file.metadata()
+    assert about["row"] == "mine"
+    assert about["class"] == json.loads(about["config"])["model"]["network"]["class_path"]
+
+
+@pytest.mark.parametrize("to", ["model.onnx", "model.safetensors", "page.html"])
+def test_a_name_that_no_file_can_hold_is_no_fault(to: str, capfd: pytest.CaptureFixture[str]) -> None:
+    if to == "model.onnx":
+        pytest.importorskip("onnxscript")
+    checkpoint(Path("last.ckpt"), row="half a pair: \ud800", results={"test": ()})
+    export(to)
+    assert capfd.readouterr().out.startswith(f"{to}: ")
+
+
+def test_a_real_fit_is_exported(capfd: pytest.CaptureFixture[str]) -> None:
+    fit = ["fit", "--config", str(ROOT / "configs/quickstart.yaml"), "--trainer.max_epochs=1", "--model.compile=false"]
+    main([*fit, "--data.train_size=20", "--data.source=digits"])
+    capfd.readouterr()
+    (last,) = Path().rglob("last.ckpt")
+    for name in ("model.safetensors", "page.html"):
+        main(["export", "--ckpt_path", str(last), "--to", name])
+        assert capfd.readouterr().out.startswith(f"{name}: ")
+        assert Path(name).stat().st_size > 39_000
+    assert not list(Path().rglob("*.part"))
+
+
+# What is refused ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("to", ["model.pt", "model", "", "model.ONNX", "nowhere/model.onnx", "folder.html"])
+def test_refuses_a_file_it_cannot_write(to: str, capfd: pytest.CaptureFixture[str]) -> None:
+    checkpoint(Path("last.ckpt"))
+    Path("folder.html").mkdir()
+    assert refused(["--ckpt_path", "last.ckpt", "--to", to], capfd).startswith("to: ")
+
+
+def test_a_failed_write_is_one_line(capfd, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint(Path("last.ckpt"))
+    monkeypatch.setattr("os.replace", lambda *paths: Path("/proc/nowhere/else").touch())
+    assert "page.html: No such file" in refused(["--ckpt_path", "last.ckpt", "--to", "page.html"], capfd)
+
+
+def test_asks_for_both_arguments(capfd: pytest.CaptureFixture[str]) -> None:
+    checkpoint(Path("last.ckpt"))
+    assert "to: missing" in refused(["--ckpt_path", "last.ckpt"], capfd)
+    assert "ckpt_path: missing" in refused(["--to", "page.html"], capfd)
+    assert "ckpt: unknown key" in refused(["--ckpt", "last.ckpt", "--to", "page.html"], capfd)
+
+
+class Payload:
+    """Unpickled, it leaves a file."""
+
+    def __reduce__(self) -> tuple:
+        return open, ("ran", "w")
+
+
+def no_checkpoint(path: Path) -> None:
+    path.write_text("no checkpoint")
+
+
+def payload(path: Path) -> None:
+    checkpoint(path, results=Payload())
+
+
+def other_weights(path: Path) -> None:
+    checkpoint(path)
+    content = torch.load(path, weights_only=True)
+    content["state_dict"]["network.H3b"] = torch.zeros(31)
+    torch.save(content, path)
+
+
+def no_weights(path: Path) -> None:
+    checkpoint(path)
+    torch.save(torch.load(path, weights_only=True) | {"state_dict": [1, 2]}, path)
+
+
+def diverged(path: Path) -> None:
+    checkpoint(path)
+    content = torch.load(path, weights_only=True)
+    content["state_dict"]["network.H3b"][0] = torch.nan
+    torch.save(content, path)
+
+
+def no_configuration(path: Path) -> None:
+    checkpoint(path, config=[1])
+
+
+def tensors_for_a_configuration(path: Path) -> None:
+    checkpoint(path, config={"model": torch.zeros(2)})
+
+
+BAD: list[tuple[Callable[[Path], None], str]] = [
+    (no_checkpoint, "not a checkpoint"),
+    (payload, "could run code"),
+    (other_weights, "does not fit: network.H3b is (31,)"),
+    (no_weights, "holds no weights"),
+    (diverged, "network.H3b holds NaN"),
+    (no_configuration, "its config is list"),
+    (tensors_for_a_configuration, "names no configuration"),
+]
+
+
+@pytest.mark.parametrize("make, why", BAD, ids=lambda case: getattr(case, "__name__", ""))
+@pytest.mark.parametrize("to", ["model.onnx", "model.safetensors", "page.html"])
+def test_refuses_a_bad_checkpoint(make: Callable[[Path], None], why: str, to: str, capfd) -> None:
+    make(Path("last.ckpt"))
+    line = refused(["--ckpt_path", "last.ckpt", "--to", to], capfd)
+    assert line.startswith("ckpt_path: ")
+    assert why in line
+
+
+@pytest.mark.parametrize("key, base", [("network", "Network"), ("head", "Head")])
+@pytest.mark.parametrize("name", ["os.getcwd", "traps.Trap", "pathlib.Path", "nowhere.Net", "lecun_repro.{base}"])
+def test_nothing_but_a_network_and_a_head_is_built(
+    key: str, base: str, name: str, capfd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("traps.py").write_text(
+        "from pathlib import Path\nclass Trap:\n    def __init__(self, *a, **k): Path('called').touch()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+    checkpoint(Path("last.ckpt"))
+    content = torch.load("last.ckpt", weights_only=True)
+    content["lecun_repro"]["config"]["model"][key]["class_path"] = name.format(base=base)
+    torch.save(content, "last.ckpt")
+    named = name.format(base=base)
+    line = refused(["--ckpt_path", "last.ckpt", "--to", "model.safetensors"], capfd)
+    if not named.startswith("lecun_repro."):
+        assert f"names the class {named}, which would be imported" in line
+        line = refused(["--ckpt_path", "last.ckpt", "--to", "model.safetensors", "--trust", f"[{named}]"], capfd)
+    assert line.startswith(f"model.{key}.class_path: {named}")
+    assert f"subclass of {base}" in line
+    assert not Path("called").exists()
+
+
+class Untranslatable(Network):
+    """Its number of steps depends on its data."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = torch.nn.Parameter(torch.ones(256, 10))
+
+    def outputs(self, prepared: torch.Tensor, keep: torch.Tensor | None = None) -> torch.Tensor:
+        if float(prepared.sum().detach()) > 0:
+            prepared = -prepared
+        return prepared.flatten(1) @ self.weights
+
+
+def test_networks_of_ones_own(capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("onnxscript")
+    checkpoint(Path("last.ckpt"), Untranslatable)
+    assert "names the class" in refused(["--ckpt_path", "last.ckpt", "--to", "page.html"], capfd)
+    trusted = ["--ckpt_path", "last.ckpt", "--trust", f"[{__name__}.Untranslatable]", "--to"]
+    main(["export", *trusted, "model.safetensors"])
+    capfd.readouterr()
+    line = refused([*trusted, "page.html"], capfd)
+    assert "page.html of a Untranslatable; allowed: a page of a ConvNet1989" in line
+    line = refused([*trusted, "model.onnx"], capfd)
+    assert "model.onnx of a Untranslatable; allowed: a network that torch can translate" in line

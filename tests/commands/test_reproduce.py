@@ -1,0 +1,197 @@
+"""`reproduce`, with real fits in processes of their own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lecun_repro.__main__ import main, quiet
+from lecun_repro.cli.build import resolve
+from lecun_repro.commands.reproduce import perform_one, plan
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "article"
+SHORT = ["--source", "digits", "--data.train_size", "60", "--data.test_size", "40", "--trainer.max_epochs", "2"]
+SHORT += ["--model.compile", "false"]
+
+
+@pytest.fixture
+def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with two rows in `configs/`."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "configs"
+    folder.mkdir()
+    for name in ("1_baseline.yaml", "5_dropout_relu.yaml"):
+        (folder / name).write_text((CONFIGS / name).read_text())
+    return folder
+
+
+def results_of(folder: Path) -> list[dict]:
+    return json.loads((folder / "configs.json").read_text())
+
+
+def without_times(results: list[dict]) -> list[dict]:
+    return [{k: v for k, v in r.items() if k not in ("fit_seconds", "us_per_update")} for r in results]
+
+
+def test_rows_by_seeds_are_run_once(rows: Path, capsys: pytest.CaptureFixture) -> None:
+    command = ["reproduce", "--configs", "configs", "--seeds", "[1337,7]", "--jobs", "2", *SHORT]
+    main(command)
+    out = Path("lightning_logs/results_digits")  # not `results`, which is MNIST's
+    results = results_of(out)
+    assert [(r["row"], r["seed"]) for r in results] == [
+        ("1_baseline", 7), ("1_baseline", 1337), ("5_dropout_relu", 7), ("5_dropout_relu", 1337)
+    ]  # fmt: skip
+    assert all(r["passes"] == 2 and r["updates"] == 120 and r["source"] == "digits" for r in results)
+    assert results[0]["test"] != results[1]["test"], "another seed starts from other weights"
+    assert "| `1_baseline` | 2 |" in (out / "configs.md").read_text()
+
+    # The same again: nothing is run. One row edited: that one runs, and its old results are gone.
+    times = {p: p.stat().st_mtime_ns for p in Path("lightning_logs").rglob("results.json")}
+    main(command)
+    assert times == {p: p.stat().st_mtime_ns for p in Path("lightning_logs").rglob("results.json")}
+    (rows / "1_baseline.yaml").write_text((rows / "1_baseline.yaml").read_text().replace("lr: 0.03", "lr: 0.02"))
+    main(command)
+    assert len(list(Path("lightning_logs").rglob("results.json"))) == len(times) + 2
+    edited = results_of(out)
+    assert [r["config_hash"] for r in edited[2:]] == [r["config_hash"] for r in results[2:]]
+    assert {r["config_hash"] for r in edited[:2]}.isdisjoint(r["config_hash"] for r in results[:2])
+
+
+def test_the_bar_counts_passes_without_an_evaluation_as_well(rows: Path) -> None:
+    quiet()
+    flags = [*SHORT[2:], "--data.source", "digits", "--trainer.check_val_every_n_epoch", "2"]
+    (run,) = plan(rows / "1_baseline.yaml", resolve(str(rows / "1_baseline.yaml"), flags), [1337], False, flags)
+    done: list[int] = []
+    assert perform_one(run, done.append).results is not None
+    assert sum(done) == run.passes * run.updates_per_pass == 120
+
+
+def test_a_failed_run_takes_no_other_with_it(rows: Path, capsys: pytest.CaptureFixture) -> None:
+    # A rate at which nothing can be learnt is no fault; a folder where the log should be is one.
+    (rows / "1_baseline.yaml").write_text(
+        (rows / "1_baseline.yaml").read_text().replace("save_dir: lightning_logs", "save_dir: blocked")
+    )
+    Path("blocked").touch()
+    with pytest.raises(SystemExit) as stop:
+        main(["reproduce", "--configs", "configs", "--seeds", "1", *SHORT])
+    assert stop.value.code == 1
+    assert "failed: 1_baseline, seed 1337" in capsys.readouterr().err
+    assert [r["row"] for r in results_of(Path("lightning_logs/results_digits"))] == ["5_dropout_relu"]
+
+
+def test_draws_may_vary_with_the_seed(rows: Path) -> None:
+    main(
+        [
+            "reproduce",
+            "--configs",
+            "configs/1_baseline.yaml",
+            "--seeds",
+            "2",
+            "--vary_draw",
+            "true",
+            "--out",
+            "here",
+            *SHORT,
+        ]
+    )
+    assert [r["draw"] for r in json.loads(Path("here/configs_draws.json").read_text())] == [1337, 1338]
+
+
+def children_of(folder: Path) -> list[int]:
+    """Processes whose working directory is `folder`, ourselves excepted."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if int(process.name) != os.getpid() and Path(os.readlink(process / "cwd")) == folder:
+                found.append(int(process.name))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.fixture
+def killed_child_processes(rows: Path) -> Iterator[None]:
+    yield
+    for process in children_of(rows.parent):
+        os.kill(process, signal.SIGKILL)
+
+
+@pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="needs /proc")
+@pytest.mark.usefixtures("killed_child_processes")
+def test_killed_and_started_again_it_ends_with_the_same_table(rows: Path) -> None:
+    short = ["--source", "digits", "--trainer.max_epochs", "4", "--data.train_size", "400", "--model.compile", "false"]
+    arguments = ["reproduce", "--configs", "configs", "--seeds", "1", "--jobs", "2", *short]
+    command = [sys.executable, "-m", "lecun_repro", *arguments]
+    # Killed as soon as there is something to go on from, and again after that.
+    for checkpoints in (1, 2):
+        process = subprocess.Popen(command, cwd=rows.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 100
+        while len(list(rows.parent.rglob("last.ckpt"))) < checkpoints and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.kill()
+        process.wait()
+        deadline = time.monotonic() + 20
+        while children_of(rows.parent):
+            assert time.monotonic() < deadline, "a child outlives reproduce"
+            time.sleep(0.05)
+    main(arguments)
+    disturbed = results_of(Path("lightning_logs/results_digits"))
+
+    undisturbed = rows.parent / "undisturbed"
+    undisturbed.mkdir()
+    os.chdir(undisturbed)
+    main(["reproduce", "--configs", "../configs", *arguments[3:]])
+    assert without_times(disturbed) == without_times(results_of(Path("lightning_logs/results_digits")))
+
+
+def test_the_same_runs_on_a_ray_cluster(rows: Path) -> None:
+    ray = pytest.importorskip("ray", reason="needs the cluster extra")
+    try:
+        main(["reproduce", "--configs", "configs", "--seeds", "1", "--jobs", "2", "--backend", "ray", *SHORT])
+    finally:
+        ray.shutdown()
+    on_ray = results_of(Path("lightning_logs/results_digits"))
+    (rows.parent / "here").mkdir()
+    os.chdir(rows.parent / "here")
+    main(["reproduce", "--configs", "../configs", "--seeds", "1", *SHORT])
+    assert without_times(on_ray) == without_times(results_of(Path("lightning_logs/results_digits")))
+
+
+@pytest.mark.parametrize(
+    "arguments, named",
+    [
+        (["--seeds", "0"], "seeds"),
+        (["--configs", "nowhere"], "nowhere"),
+        (["--jobs", "-1"], "jobs"),
+        (["--backend", "cloud"], "backend"),
+        (["--data.shift", "2"], "data.shift"),
+        (["--sedes", "2"], "sedes"),
+    ],
+)
+def test_bad_input_is_one_line(rows: Path, capsys: pytest.CaptureFixture, arguments: list[str], named: str) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["reproduce", "--configs", "configs", *arguments])
+    error = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert named in error
+    assert error.count("\n") == 1
+    assert not Path("lightning_logs").exists()
+
+
+def test_help(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    out = capsys.readouterr().out
+    assert "reproduce" in out
+    assert "report" in out
+    with pytest.raises(SystemExit):
+        main(["reproduce", "--help"])
+    assert "--seeds" in capsys.readouterr().out

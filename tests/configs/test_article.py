@@ -1,0 +1,165 @@
+"""Every YAML in configs/: complete, self-explaining, and able to run."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lecun_repro.__main__ import main
+from lecun_repro.report.published import BY_ROW
+from lecun_repro.report.published_1989 import BY_CONFIG, PASSES
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+SECTIONS = {"seed_everything", "trainer", "model", "optimizer", "lr_scheduler", "data"}
+SHORTENED = "--data.source digits --data.draw article --data.train_size 60 --data.test_size 40 --trainer.max_epochs 2"
+
+every_config = pytest.mark.parametrize("path", CONFIGS, ids=[path.stem for path in CONFIGS])
+every_run = pytest.mark.parametrize(  # those of claims are resolved and run in test_configs_claims.py
+    "path", [path for path in CONFIGS if path.parent.name != "claims"], ids=lambda path: path.stem
+)
+every_row = pytest.mark.parametrize(
+    "path", [path for path in CONFIGS if path.parent.name == "article"], ids=lambda path: path.stem
+)
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def header(path: Path) -> list[str]:
+    """The comment that the file opens with."""
+    lines = path.read_text().splitlines()
+    return lines[: next(index for index, line in enumerate(lines) if not line.startswith("#"))]
+
+
+def test_all_rows_of_the_article_are_there() -> None:
+    assert {path.stem for path in CONFIGS if path.parent.name == "article"} == set(BY_ROW)
+    assert "quickstart" in {path.stem for path in CONFIGS}
+
+
+@every_config
+def test_opens_with_its_own_command(path: Path) -> None:
+    assert header(path)[1:3] == ["#", f"#   python cli.py fit --config {path.relative_to(ROOT).as_posix()}"]
+
+
+@every_config
+def test_says_what_to_expect(path: Path) -> None:
+    assert any(line.startswith(("# Expect", "# Article:")) for line in header(path))
+
+
+@every_row
+def test_names_the_articles_numbers(path: Path) -> None:
+    text, published = " ".join(line.lstrip("# ") for line in header(path)), BY_ROW[path.stem]
+    for error, misses, n in (
+        (published.train_error, published.train_misses, published.train_n),
+        (published.test_error, published.test_misses, published.test_n),
+    ):
+        assert f"{error:.2f} %" in text
+        assert f"{misses} " in text
+        assert f"{n:,}" in text
+    for printed, misses in (
+        (published.train_printed, published.train_misses),
+        (published.test_printed, published.test_misses),
+    ):
+        if printed != misses and published.train_n == 7291:
+            assert f"printed as {printed}" in text
+
+
+@every_config
+def test_is_complete_in_itself(path: Path) -> None:
+    # An overlay's left-overs cannot survive in it: jsonargparse keeps the init_args of a class that changes.
+    config = yaml.safe_load(path.read_text())
+    assert config.keys() >= SECTIONS
+    assert {"accelerator", "max_epochs", "logger"} <= config["trainer"].keys()
+    assert config["trainer"]["accelerator"] == "cpu"
+    assert {"network", "head", "compile"} <= config["model"].keys()
+    network = config["model"]["network"]
+    wanted = {
+        "ConvNet1989": {"activation", "dropout", "output_bias"},
+        "FullyConnected1989": {"activation", "output_bias"},
+        "MicroViT": {"patch", "width", "heads", "blocks", "hidden", "dropout"},
+    }
+    assert wanted[network["class_path"].rsplit(".")[-1]] <= network["init_args"].keys()
+    assert {"source", "draw", "shift", "batch_size"} <= config["data"].keys()
+    assert config["trainer"]["logger"]["init_args"]["name"] == path.stem
+
+
+@every_config
+def test_a_rate_that_falls_is_that_of_all_its_passes(path: Path) -> None:
+    config = yaml.safe_load(path.read_text())
+    schedule = config["lr_scheduler"]
+    if schedule is not None and schedule["class_path"].endswith("LinearLR"):
+        assert schedule["init_args"]["total_iters"] == config["trainer"]["max_epochs"] - 1
+        assert schedule["init_args"]["end_factor"] == pytest.approx(1 / 3)
+
+
+@every_row
+def test_differs_from_other_rows_only_as_the_article_says(path: Path) -> None:
+    config = yaml.safe_load(path.read_text())
+    passes = {1: 23, 2: 23, 3: 46, 4: 60, 5: 80, 6: 100, 7: 80}[row := int(path.stem[0])]
+    modern = row in (5, 7)
+    assert config["seed_everything"] == 1337
+    assert config["trainer"]["max_epochs"] == passes
+    assert config["data"] == {
+        "source": "mnist",
+        "draw": "full" if row > 5 else "article",
+        "shift": "roll" if row in (4, 5, 7) else None,
+        "batch_size": 1,
+    }
+    assert config["model"]["network"]["init_args"] == {
+        "activation": "relu" if modern else "tanh",
+        "dropout": 0.25 if modern else 0.0,
+        "output_bias": -1.0 if row in (1, 6) else 0.0,
+    }
+    assert config["model"]["head"]["class_path"].rsplit(".")[-1] == ("TanhMSE" if row in (1, 6) else "CrossEntropy")
+    assert config["optimizer"]["init_args"]["lr"] == {1: 0.03, 2: 0.01, 6: 0.03}.get(row, 3e-4)
+
+
+@pytest.mark.parametrize(
+    "ours, articles", [("1_article_baseline_on_usps", "1_baseline"), ("5_modern", "5_dropout_relu")]
+)
+def test_of_1989_two_are_the_articles_rows_on_other_digits(ours: str, articles: str) -> None:
+    folder = ROOT / "configs"
+    of_1989 = yaml.safe_load((folder / "1989" / f"{ours}.yaml").read_text())
+    expected = yaml.safe_load((folder / "article" / f"{articles}.yaml").read_text())
+    expected["data"]["source"] = "usps"
+    expected["trainer"]["logger"]["init_args"]["name"] = ours
+    assert of_1989 == expected
+
+
+def test_all_configs_of_1989_are_there_and_hold_the_paper_s_passes_and_digits() -> None:
+    configs = {path.stem: yaml.safe_load(path.read_text()) for path in CONFIGS if path.parent.name == "1989"}
+    assert configs.keys() == {*BY_CONFIG, "5_modern"}
+    for config in configs.values():
+        assert config["data"]["source"] == "usps" and config["data"]["batch_size"] == 1
+    for name, printed in BY_CONFIG.items():
+        assert configs[name]["trainer"]["max_epochs"] == PASSES
+        text = " ".join(line.lstrip("# ") for line in header(ROOT / "configs" / "1989" / f"{name}.yaml"))
+        assert f"train error {printed.train_error} %" in text
+        assert f"test error {printed.test_error:.{2 if printed.test_misses else 1}f} %" in text
+
+
+@every_run
+def test_parses_and_prints_itself(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["fit", "--config", str(path), "--print_config"])
+    assert not ended.value.code
+    printed = yaml.safe_load(capsys.readouterr().out)
+    given = yaml.safe_load(path.read_text())
+    assert printed.keys() >= SECTIONS
+    for section in ("optimizer", "lr_scheduler"):
+        if given[section] is not None:
+            assert printed[section]["init_args"].items() >= given[section]["init_args"].items()
+    assert printed["data"].items() >= given["data"].items()
+
+
+@every_run
+def test_fits_a_shortened_run(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["fit", "--config", str(path), *SHORTENED.split(), "--model.compile", "false"])
+    record = json.loads(Path(f"lightning_logs/{path.stem}/version_0/results.json").read_text())
+    assert (record["row"], record["passes"], record["updates"]) == (path.stem, 2, 120)
+    assert record["curve"][1]["train"]["loss"] < 2.4
+    assert capsys.readouterr().out.count("eval: split") == 4

@@ -1,0 +1,312 @@
+"""What a fit leaves behind, by whole `fit` commands in the test's own folder."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning import Trainer
+
+from lecun_repro import CrossEntropy, DigitClassifier, DigitsDataModule
+from lecun_repro.__main__ import main
+from lecun_repro.models.base import Network
+from lecun_repro.models.convnet import ConvNet1989
+from lecun_repro.runs.identity import config_hash
+from lecun_repro.runs.record import size_table
+from lecun_repro.training.compile_cache import compiler
+
+CONFIG = Path(__file__).parents[2] / "configs/article/5_dropout_relu.yaml"  # AdamW, shifts and dropout
+TIMES = ("fit_seconds", "us_per_update")
+COMPILE = [
+    "false",
+    pytest.param("true", marks=pytest.mark.skipif(compiler() is None, reason="there is no working C++ compiler")),
+]
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def fit(*flags: Any, train_size: int = 60, compile: str = "false", version: str = "run") -> Path:
+    """Fits a shortened row 5 and returns its log folder."""
+    arguments = ["fit", "--config", CONFIG, "--data.source", "digits", "--data.train_size", train_size]
+    arguments += ["--data.test_size", 40, "--model.compile", compile, "--trainer.logger.init_args.version", version]
+    main([str(argument) for argument in (*arguments, *flags)])
+    return Path("lightning_logs/5_dropout_relu") / version
+
+
+def checkpoint(folder: Path) -> dict[str, Any]:
+    return torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
+
+
+def results(folder: Path, *without: str) -> dict[str, Any]:
+    return {k: v for k, v in json.loads((folder / "results.json").read_text()).items() if k not in without}
+
+
+def files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def assert_same(ours: Any, expected: Any, where: str = "") -> None:
+    """Equal to the last bit, through nested dictionaries and lists."""
+    assert type(ours) is type(expected), where
+    if isinstance(ours, dict):
+        assert ours.keys() == expected.keys(), where
+        for key in ours:
+            assert_same(ours[key], expected[key], f"{where}.{key}")
+    elif isinstance(ours, list | tuple):
+        assert len(ours) == len(expected), where
+        for index, pair in enumerate(zip(ours, expected, strict=True)):
+            assert_same(*pair, f"{where}[{index}]")
+    elif isinstance(ours, torch.Tensor):
+        assert torch.equal(ours, expected), where
+    else:
+        assert ours == expected, where
+
+
+# Files
+
+
+def test_a_fit_leaves_its_configuration_events_checkpoint_and_results() -> None:
+    folder = fit("--trainer.max_epochs", 2)
+    events = {name for name in files(folder) if name.startswith("events.out.tfevents.")}
+    assert len(events) == 1
+    assert files(folder) - events <= {"config.yaml", "checkpoints/last.ckpt", "results.json", "hparams.yaml"}
+    assert {"config.yaml", "checkpoints/last.ckpt", "results.json"} <= files(folder)  # and nothing half-written
+    assert files(Path()) == {f"{folder.as_posix()}/{name}" for name in files(folder)}
+
+
+def test_a_fit_without_a_logger_or_of_one_batch_leaves_nothing() -> None:
+    for flags in (["--trainer.logger", "false", "--trainer.max_epochs", 1], ["--trainer.fast_dev_run", "true"]):
+        arguments = ["fit", "--config", CONFIG, "--data.source", "digits", "--data.train_size", 20, *flags]
+        main([str(argument) for argument in arguments])
+        assert files(Path()) == set()
+
+
+def test_prints_the_sizes_of_the_network_and_two_lines_a_pass(capsys: pytest.CaptureFixture[str]) -> None:
+    fit("--trainer.max_epochs", 2)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["layer", "shape", "parameters", "multiply-accumulates", "activations"]
+    assert lines[5].split() == ["sum", "9,760", "63,660", "1,000"]
+    assert [line[:18] for line in lines[6:]] == ["eval: split train.", "eval: split test ."] * 2
+
+
+def test_a_fit_without_a_progress_bar_leaves_the_same() -> None:
+    folder = fit("--trainer.max_epochs", 1, "--trainer.enable_progress_bar", "false")
+    assert results(folder)["updates"] == checkpoint(folder)["global_step"] == 60
+
+
+# results.json
+
+
+def test_results_have_the_keys_that_are_promised() -> None:
+    record = results(fit("--trainer.max_epochs", 2))
+    types = {
+        "row": str, "seed": int, "source": str, "draw": str, "passes": int, "updates": int, "parameters": int,
+        "compiled": bool, "fit_seconds": float, "us_per_update": float, "train": dict, "test": dict, "curve": list,
+        "versions": dict, "config_hash": str,
+    }  # fmt: skip
+    assert {key: type(value) for key, value in record.items()} == types
+    given = {
+        key: record[key] for key in ("row", "seed", "source", "draw", "passes", "updates", "parameters", "compiled")
+    }
+    assert given == {
+        "row": "5_dropout_relu", "seed": 1337, "source": "digits", "draw": "article", "passes": 2, "updates": 120,
+        "parameters": 9760, "compiled": False,
+    }  # fmt: skip
+    assert record["fit_seconds"] > 120e-6 * record["us_per_update"] > 0
+    assert record["versions"].keys() == {"python", "torch", "lightning", "lecun_repro"}
+
+    for split, n in (("train", 60), ("test", 40)):
+        result = record[split]
+        assert {"n", "loss", "error", "misses", "missed"} <= result.keys()
+        assert (result["n"], len(result["missed"])) == (n, result["misses"])
+        assert result["error"] == pytest.approx(100 * result["misses"] / n)
+        assert all(type(index) is int and 0 <= index < n for index in result["missed"])
+    assert [entry["pass"] for entry in record["curve"]] == [1, 2]
+    for split in ("train", "test"):
+        assert record["curve"][-1][split] == {key: record[split][key] for key in ("loss", "error", "misses")}
+
+
+def test_digits_held_out_take_the_place_of_the_test_digits() -> None:
+    record = results(fit("--trainer.max_epochs", 1, "--data.holdout", 10))
+    assert "test" not in record
+    assert (record["train"]["n"], record["holdout"]["n"], record["updates"]) == (50, 10, 50)
+    assert record["curve"][0].keys() == {"pass", "train", "holdout"}
+
+
+def test_the_hash_tells_configurations_apart_and_not_their_places(tmp_path: Path) -> None:
+    def of(version: str, *flags: Any) -> str:
+        return results(fit("--trainer.max_epochs", 1, *flags, train_size=2, version=version))["config_hash"]
+
+    base = of("base")
+    same = [of("again"), of("root", "--data.root", tmp_path), of("blocks", "--data.block_size", 7)]
+    same += [of("threads", "--threads", 2), of("logger", "--trainer.logger.init_args.flush_secs", 7)]
+    assert same == [base] * len(same)
+    others = [of("rate", "--optimizer.init_args.lr", 1e-3), of("seed", "--seed_everything", 1)]
+    others += [of("shift", "--data.shift", "pad"), of("batch", "--data.batch_size", 2)]
+    others += [of("net", "--model.network.init_args.dropout", 0.1), of("passes", "--trainer.max_epochs", 2)]
+    assert len({base, *others}) == 1 + len(others)
+
+
+def test_the_hash_does_not_depend_on_the_order_of_keys() -> None:
+    config = {"data": {"root": "here", "draw": "article"}, "optimizer": {"lr": 0.03, "groups": [{"b": 1, "a": 2}]}}
+    reordered = {"optimizer": {"groups": [{"a": 2, "b": 1}], "lr": 0.03}, "data": {"draw": "article", "root": "there"}}
+    assert config_hash(config) == config_hash(reordered)
+    assert config_hash(config) != config_hash(config | {"optimizer": {"lr": 0.01}})
+
+
+# Checkpoints
+
+
+def test_a_checkpoint_holds_plain_weights_and_an_optimizers_own_state() -> None:
+    saved = checkpoint(fit("--trainer.max_epochs", 2))
+    network = ConvNet1989(activation="relu", seed=1337)
+    names = {name.removeprefix("network.") for name in saved["state_dict"]}
+    assert names == set(network.state_dict())
+    network.load_state_dict({name.removeprefix("network."): tensor for name, tensor in saved["state_dict"].items()})
+    optimizer = torch.optim.AdamW(network.parameters())
+    optimizer.load_state_dict(saved["optimizer_states"][0])
+    assert all(optimizer.state[p]["step"] == 120 for p in network.parameters())
+    assert (saved["epoch"], saved["global_step"]) == (1, 120)
+    assert saved["lecun_repro"]["format"] == 1
+    assert saved["lecun_repro"]["compiled"] is False
+
+
+@pytest.mark.parametrize("compile", COMPILE)
+def test_a_resumed_fit_is_the_undisturbed_one_to_the_last_bit(compile: str) -> None:
+    size: dict[str, Any] = {"train_size": 150, "compile": compile}
+    whole = fit("--trainer.max_epochs", 4, version="whole", **size)
+    # Stopped in the third pass, which is then repeated.
+    cut = fit("--trainer.max_epochs", 4, "--trainer.max_steps", 380, "--data.block_size", 40, version="cut", **size)
+    shutil.copy(cut / "checkpoints/last.ckpt", "saved.ckpt")
+    assert (checkpoint(cut)["epoch"], checkpoint(cut)["global_step"]) == (1, 300)
+    resumed = fit("--trainer.max_epochs", 4, "--ckpt_path", "saved.ckpt", version="resumed", **size)
+
+    ours, expected = checkpoint(resumed), checkpoint(whole)
+    for key in ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step"):
+        assert_same(ours[key], expected[key], key)
+    assert_same(ours["lecun_repro"]["curve"], expected["lecun_repro"]["curve"], "curve")
+    assert_same(results(resumed, *TIMES), results(whole, *TIMES), "results")
+
+
+def test_a_resumed_fit_with_weight_normalization_is_the_undisturbed_one() -> None:
+    flags = ["--model.network.weight_norm", "true", "--trainer.max_epochs"]
+    whole, first = fit(*flags, 3, version="whole"), fit(*flags, 3, "--trainer.max_steps", 150, version="first")
+    assert checkpoint(first)["epoch"] == 1
+    resumed = fit(*flags, 3, "--ckpt_path", first / "checkpoints/last.ckpt", version="resumed")
+    assert_same(checkpoint(resumed)["state_dict"], checkpoint(whole)["state_dict"], "state_dict")
+    assert_same(results(resumed, *TIMES), results(whole, *TIMES), "results")
+    assert results(whole)["parameters"] == 9_824
+
+
+def test_passes_may_go_without_an_evaluation_but_the_last() -> None:
+    often = fit("--trainer.max_epochs", 4, version="often")
+    seldom = fit("--trainer.max_epochs", 4, "--trainer.check_val_every_n_epoch", 2, version="seldom")
+    assert [entry["pass"] for entry in results(seldom)["curve"]] == [2, 4]
+    assert_same(results(seldom)["curve"], results(often)["curve"][1::2], "curve")
+    for key in ("passes", "updates", "train", "test"):
+        assert_same(results(seldom)[key], results(often)[key], key)
+    assert_same(checkpoint(seldom)["state_dict"], checkpoint(often)["state_dict"], "state_dict")
+    flags = ["--trainer.max_epochs", 4, "--trainer.check_val_every_n_epoch", 2]
+    fit("--trainer.max_epochs", 3, version="cut")
+    resumed = fit(*flags, "--ckpt_path", "lightning_logs/5_dropout_relu/cut/checkpoints/last.ckpt", version="resumed")
+    assert results(resumed)["curve"][-1]["pass"] == results(resumed)["passes"] == 4
+
+
+def test_a_fit_that_went_to_its_end_has_nothing_left_to_do() -> None:
+    whole = fit("--trainer.max_epochs", 2, version="whole")
+    again = fit("--trainer.max_epochs", 2, "--ckpt_path", whole / "checkpoints/last.ckpt", version="again")
+    assert_same(results(again, *TIMES), results(whole, *TIMES), "results")
+
+
+@pytest.mark.skipif(compiler() is None, reason="there is no working C++ compiler")
+def test_checkpoints_load_both_ways() -> None:
+    first = fit("--trainer.max_epochs", 1, compile="true", version="first")
+    second = fit("--trainer.max_epochs", 2, "--ckpt_path", first / "checkpoints/last.ckpt", version="second")
+    third = fit(
+        "--trainer.max_epochs", 3, "--ckpt_path", second / "checkpoints/last.ckpt", compile="true", version="third"
+    )
+    eager = fit("--trainer.max_epochs", 3, version="eager")
+    assert [results(folder)["compiled"] for folder in (first, second, third, eager)] == [True, False, True, False]
+    losses, expected = ([entry["train"]["loss"] for entry in results(folder)["curve"]] for folder in (third, eager))
+    assert losses == pytest.approx(expected, rel=0.01)
+
+
+@pytest.mark.skipif(compiler() is None, reason="there is no working C++ compiler")
+def test_a_resumed_fit_keeps_the_choice_that_auto_came_to() -> None:
+    first = fit("--trainer.max_epochs", 1, compile="true", version="first")
+    # By itself so short a run would not be compiled.
+    second = fit(
+        "--trainer.max_epochs", 2, "--ckpt_path", first / "checkpoints/last.ckpt", compile="auto", version="second"
+    )
+    assert results(second)["compiled"] is True
+
+
+@pytest.mark.parametrize("block_size", [7, 2048])
+def test_a_cut_pass_leaves_no_checkpoint(block_size: int) -> None:
+    folder = fit("--trainer.max_steps", 50, "--data.block_size", block_size)
+    assert not (folder / "checkpoints/last.ckpt").exists()
+    assert results(folder)["updates"] == 50
+
+
+@pytest.mark.parametrize("block_size", [7, 2048])
+def test_the_last_whole_pass_stays_when_the_next_is_cut(block_size: int) -> None:
+    # The cut falls into the pass's last block.
+    folder = fit("--trainer.max_steps", 119, "--data.block_size", block_size)
+    assert checkpoint(folder)["global_step"] == 60
+
+
+def test_a_pass_that_max_steps_ends_is_whole() -> None:
+    assert checkpoint(fit("--trainer.max_steps", 120))["global_step"] == 120
+
+
+def test_a_checkpoint_of_another_format_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = fit("--trainer.max_epochs", 1)
+    saved = checkpoint(folder)
+    for number in (0, None):
+        saved["lecun_repro"]["format"] = number
+        torch.save(saved, "other.ckpt")
+        with pytest.raises((SystemExit, ValueError)) as caught:
+            fit("--trainer.max_epochs", 2, "--ckpt_path", "other.ckpt", version=f"format{number}")
+        assert "format" in str(caught.value) + capsys.readouterr().err
+
+
+# `test` and `predict` from a checkpoint alone
+
+
+def test_test_prints_what_the_fit_ended_with_and_leaves_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = fit("--trainer.max_epochs", 2)
+    expected = capsys.readouterr().out.splitlines()[-2:]
+    before, record = files(Path()), (folder / "results.json").read_bytes()
+    main(["test", "--ckpt_path", str(folder / "checkpoints/last.ckpt")])
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("eval: ")]
+    assert lines == expected
+    assert files(Path()) == before
+    assert (folder / "results.json").read_bytes() == record
+
+
+def test_predict_makes_no_folder() -> None:
+    folder = fit("--trainer.max_epochs", 1)
+    before = files(Path())
+    main(["predict", "--ckpt_path", str(folder / "checkpoints/last.ckpt")])
+    assert files(Path()) == before
+
+
+def test_a_network_of_one_s_own_need_not_count_its_sizes() -> None:
+    class Linear(Network):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(256, 10)
+
+        def outputs(self, prepared: torch.Tensor, keep: torch.Tensor | None = None) -> torch.Tensor:
+            return self.layer(prepared.flatten(1))
+
+    module = DigitClassifier(Linear(), CrossEntropy())
+    assert size_table(module) == "Linear: 2,570 parameters"
+    trainer = Trainer(max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, log_every_n_steps=1)
+    trainer.fit(module, DigitsDataModule("digits", train_size=30, test_size=20))
+    assert trainer.global_step == 30

@@ -1,0 +1,377 @@
+"""What a fit shows in TensorBoard, read back from its event files; and the figures themselves."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning import Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from matplotlib.figure import Figure
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import metadata
+from torch.utils.tensorboard import SummaryWriter
+
+from lecun_repro import ConvNet1989, CrossEntropy, DigitClassifier, DigitsDataModule, FullyConnected1989
+from lecun_repro.__main__ import main
+from lecun_repro.cli.build import resolve
+from lecun_repro.models.base import Network
+from lecun_repro.runs.identity import config_hash
+from lecun_repro.tensorboard.callback import Pictures, draw_misses, draw_weights
+from lecun_repro.tensorboard.figures import (
+    activations_figure,
+    coloured,
+    confusion_figure,
+    errors_figure,
+    kernels_figure,
+)
+from lecun_repro.tensorboard.writer import graph_of
+from lecun_repro.training.evaluation import SplitResult
+
+ROOT = Path(__file__).parents[2]
+CONFIG = ROOT / "configs/article/5_dropout_relu.yaml"
+PARAMETERS = {f"weights/{layer}{kind}" for layer in ("H1", "H2", "H3", "out") for kind in "wb"}
+OF_THE_DIGITS = {"confusion/test", "errors/test"}
+OF_THE_CONVNET = {"kernels/H1", "activations/H1", "activations/H2", "activations/H3"}
+CURVES = {f"{name}/{split}" for name in ("loss", "error", "misses") for split in ("train", "test")} | {"rate"}
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def fit(*flags: Any, passes: int = 3, version: str = "run", config: Path = CONFIG) -> Path:
+    """Fits a shortened row and returns its log folder."""
+    arguments = ["fit", "--config", config, "--data.source", "digits", "--data.train_size", 60, "--data.test_size", 40]
+    arguments += ["--model.compile", "false", "--trainer.max_epochs", passes]
+    main([str(each) for each in (*arguments, "--trainer.logger.init_args.version", version, *flags)])
+    return Path("lightning_logs") / config.stem / version
+
+
+def events(folder: Path) -> EventAccumulator:
+    read = EventAccumulator(str(folder), size_guidance={"images": 0, "histograms": 0, "scalars": 0, "tensors": 0})
+    return read.Reload()
+
+
+def steps(shown: EventAccumulator, kind: str) -> dict[str, list[int]]:
+    """Steps of every tag of one kind."""
+    read = {"images": shown.Images, "histograms": shown.Histograms, "scalars": shown.Scalars}[kind]
+    return {tag: [event.step for event in read(tag)] for tag in shown.Tags()[kind]}
+
+
+def hyperparameters(shown: EventAccumulator) -> dict[str, Any]:
+    """What the HParams tab is given of one run."""
+    info = metadata.parse_session_start_info_plugin_data(
+        shown.SummaryMetadata(metadata.SESSION_START_INFO_TAG).plugin_data.content
+    )
+    return {name: getattr(value, value.WhichOneof("kind")) for name, value in info.hparams.items()}
+
+
+# When
+
+
+@pytest.mark.parametrize("every, passes", [("null", [1, 3]), ("2", [1, 2, 3]), ("1", [1, 2, 3]), ("0", None)])
+def test_pictures_are_drawn_after_the_first_and_the_last_pass_and_those_asked_for(
+    every: str, passes: list[int] | None
+) -> None:
+    shown = events(fit("--pictures.every", every))
+    drawn = {"rejection/test": [3]}
+    if passes is not None:
+        drawn |= dict.fromkeys(OF_THE_DIGITS | OF_THE_CONVNET, passes)
+    assert steps(shown, "images") == drawn
+    assert steps(shown, "histograms") == ({} if passes is None else dict.fromkeys(PARAMETERS, passes))
+    assert steps(shown, "scalars") == {tag: [1, 2, 3] for tag in CURVES}
+    assert shown.Tags()["graph"] == (passes is not None)
+
+
+def test_a_fit_of_one_pass_draws_it_once() -> None:
+    assert steps(events(fit(passes=1)), "images")["errors/test"] == [1]
+
+
+def test_max_steps_ends_in_a_picture() -> None:
+    assert steps(events(fit("--trainer.max_steps", 80)), "images")["errors/test"] == [1, 2]
+
+
+def test_how_often_is_a_key_of_the_configuration_too_and_no_part_of_its_identity(tmp_path: Path) -> None:
+    (tmp_path / "often.yaml").write_text(CONFIG.read_text() + "pictures:\n  every: 2\n")
+    flags = ["--data.source", "digits"]
+    often, plain = resolve("often.yaml", flags), resolve(str(CONFIG), flags)
+    assert (often["pictures"], plain["pictures"]) == ({"every": 2}, {"every": None})
+    assert config_hash(often) == config_hash(plain)
+
+
+def test_the_configurations_of_the_committed_results_are_the_same_as_ever() -> None:
+    for results, folder in (("article", "article"), ("1989", "1989")):
+        for record in json.loads((ROOT / f"results/{results}.json").read_text()):
+            if record["seed"] == 1337:
+                resolved = resolve(str(ROOT / f"configs/{folder}/{record['row']}.yaml"), [])
+                assert config_hash(resolved) == record["config_hash"], record["row"]
+
+
+@pytest.mark.parametrize("given", ["-1", "1.5", "often"])
+def test_a_bad_number_is_one_line(given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        fit("--pictures.every", given)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert stop.value.code == 2
+    assert line.startswith(f"lecun-repro: error: pictures.every: {given}; allowed: ")
+
+
+# Where
+
+
+@pytest.mark.parametrize("flags", [["--trainer.fast_dev_run", "true"], ["--trainer.logger", "false"]])
+def test_without_a_log_there_are_no_pictures(flags: list[str]) -> None:
+    arguments = ["fit", "--config", str(CONFIG), "--data.source", "digits", "--data.train_size", "20"]
+    main([*arguments, "--trainer.max_epochs", "1", "--pictures.every", "1", *flags])
+    assert not list(Path().rglob("events.*"))
+
+
+def test_nothing_is_said_of_it(capfd: pytest.CaptureFixture[str]) -> None:
+    fit(passes=1)
+    out, err = capfd.readouterr()
+    assert not err
+    assert out.startswith("layer ")
+
+
+def test_pictures_do_not_change_what_is_learnt() -> None:
+    with_them, without = fit("--pictures.every", 1), fit("--pictures.every", 0, version="without")
+    weights = [torch.load(folder / "checkpoints/last.ckpt", weights_only=True) for folder in (with_them, without)]
+    assert all(
+        torch.equal(weights[0]["state_dict"][name], weights[1]["state_dict"][name]) for name in weights[0]["state_dict"]
+    )
+
+
+def test_a_resumed_run_draws_nothing_twice_and_still_knows_where_it_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    starts = []
+    monkeypatch.setattr(
+        "lecun_repro.tensorboard.callback.figures.kernels_figure",
+        lambda start, *rest: starts.append(start) or Figure(),
+    )
+    folder = fit(passes=2)
+    shutil.copy(folder / "checkpoints/last.ckpt", "saved.ckpt")
+    # In the same folder, as `reproduce` does it; from another seed, whose own weights do not matter.
+    fit("--ckpt_path", "saved.ckpt", "--seed_everything", 7, passes=4)
+    shown = events(folder)
+    assert steps(shown, "images")["errors/test"] == [1, 2, 4]
+    assert steps(shown, "scalars") == {tag: [1, 2, 3, 4] for tag in CURVES}
+    expected = ConvNet1989(activation="relu", seed=1337).H1w[:, 0].detach().numpy()
+    assert len(starts) == 3
+    assert all(np.array_equal(start, expected) for start in starts)
+
+    # A run that went to its end has nothing to add.
+    again = fit("--ckpt_path", folder / "checkpoints/last.ckpt", passes=4, version="again")
+    assert "errors/test" not in steps(events(again), "images")
+
+
+# Words and numbers
+
+
+def test_the_hparams_metric_is_the_final_test_error() -> None:
+    folder = fit()
+    shown, record = events(folder), json.loads((folder / "results.json").read_text())
+    assert shown.Scalars("error/test")[-1].value == pytest.approx(record["test"]["error"])
+    assert shown.Scalars("error/train")[-1].value == pytest.approx(record["train"]["error"])
+    assert hyperparameters(shown) == {
+        "row": "5_dropout_relu", "seed": 1337, "source": "digits", "draw": "article", "train_digits": 60,
+        "shift": "roll", "batch_size": 1, "network": "ConvNet1989", "parameters": 9760, "activation": "relu",
+        "dropout": 0.25, "head": "CrossEntropy", "optimizer": "AdamW", "lr": 3e-4, "weight_decay": 0.01,
+        "schedule": "LinearLR", "passes": 3,
+    }  # fmt: skip
+    assert shown.SummaryMetadata(metadata.SESSION_END_INFO_TAG)
+    assert "hp_metric" not in shown.Tags()["scalars"]
+
+
+@pytest.mark.parametrize("name", ["article/1_baseline", "1989/4_fully_connected"])
+def test_hyperparameters_have_the_same_names_and_types_in_every_run(name: str) -> None:
+    ours = hyperparameters(events(fit(passes=1, config=ROOT / f"configs/{name}.yaml")))
+    others = hyperparameters(events(fit(passes=1)))
+    assert {key: type(value) for key, value in ours.items()} == {key: type(value) for key, value in others.items()}
+
+
+def test_the_text_is_the_resolved_configuration() -> None:
+    folder = fit(passes=1)
+    (event,) = events(folder).Tensors("configuration/text_summary")
+    text = event.tensor_proto.string_val[0].decode()
+    assert text == f"```yaml\n{(folder / 'config.yaml').read_text().rstrip()}\n```"
+
+
+def test_the_graph_is_made_of_the_layers_and_their_own_weights() -> None:
+    nodes = {node.name: node for node in graph_of(ConvNet1989()).node}
+    assert {name.split("/")[0] for name in nodes} == {"digit", "H1", "H2", "H3", "output"}
+    assert {name for name in nodes if nodes[name].op == "parameter"} == {
+        "H1/H1w", "H1/H1b", "H2/H2w", "H2/H2b", "H2/connections/index", "H3/H3w", "H3/H3b", "output/outw", "output/outb"
+    }  # fmt: skip
+    assert all(source in nodes for node in nodes.values() for source in node.input)
+    shape = nodes["H1/tanh"].attr["_output_shapes"].list.shape[0]
+    assert [dim.size for dim in shape.dim] == [1, 12, 8, 8]
+
+
+# Networks
+
+
+@pytest.mark.parametrize("network", [ConvNet1989(seed=1), FullyConnected1989(seed=1)], ids=lambda n: type(n).__name__)
+def test_the_layers_one_after_the_other_are_the_network(network: Network) -> None:
+    images = torch.rand(40, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    value = images
+    for layer in network.layers().values():
+        value = layer(value)
+    torch.testing.assert_close(value, network(images))
+    assert all(len(kernels.shape) == 3 for kernels in network.kernels().values())
+
+
+def test_a_fully_connected_network_shows_its_hidden_units() -> None:
+    shown = events(fit(passes=1, config=ROOT / "configs/1989/4_fully_connected.yaml"))
+    assert set(steps(shown, "images")) == OF_THE_DIGITS | {"kernels/hidden", "activations/hidden", "rejection/test"}
+    assert "weights/hiddenw" in shown.Tags()["histograms"]
+    assert {node.name.split("/")[0] for node in shown.Graph().node} == {"digit", "hidden", "output"}
+
+
+class Linear(Network):
+    """A network that says nothing of what there is to draw."""
+
+    def __init__(self, traceable: bool = True) -> None:
+        super().__init__()
+        self.layer, self.traceable = torch.nn.Linear(256, 10), traceable
+
+    def outputs(self, prepared: torch.Tensor, keep: torch.Tensor | None = None) -> torch.Tensor:
+        if not self.traceable and float(prepared.sum()) > 1e9:  # asks for a value, which no tracer has
+            raise AssertionError
+        return self.layer(prepared.flatten(1))
+
+
+@pytest.mark.parametrize("traceable", [True, False])
+def test_a_network_of_one_s_own_gets_what_makes_sense(traceable: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    # From Python, with a plain Trainer.
+    logger = TensorBoardLogger("logs", name="own", version="run", default_hp_metric=False)
+    trainer = Trainer(
+        max_epochs=2, accelerator="cpu", logger=logger, callbacks=[Pictures()], enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, log_every_n_steps=1,
+    )  # fmt: skip
+    trainer.fit(
+        DigitClassifier(Linear(traceable), CrossEntropy()), DigitsDataModule("digits", train_size=30, test_size=20)
+    )
+    shown = events(Path("logs/own/run"))
+    assert steps(shown, "images") == {tag: [1, 2] for tag in OF_THE_DIGITS}
+    assert steps(shown, "histograms") == {f"weights/layer.{kind}": [1, 2] for kind in ("weight", "bias")}
+    assert shown.Tags()["graph"] == traceable
+    assert ("no graph in TensorBoard" in capsys.readouterr().out) == (not traceable)
+
+
+def test_weights_that_are_no_numbers_are_left_out() -> None:
+    network = ConvNet1989(seed=1)
+    start = {name: kernels.detach().clone() for name, kernels in network.kernels().items()}
+    with torch.no_grad():
+        network.H1w[0] = torch.nan
+        network.outb.fill_(torch.inf)
+        writer = SummaryWriter("logs")
+        draw_weights(writer, network, start, 1)
+    writer.close()
+    shown = events(Path("logs"))
+    assert steps(shown, "images") == {"kernels/H1": [1]}
+    assert set(shown.Tags()["histograms"]) == PARAMETERS - {"weights/outb"}
+    assert shown.Histograms("weights/H1w")[0].histogram_value.num == 11 * 25
+
+
+# Figures
+
+
+def words(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.texts]
+
+
+def test_kernels_are_shown_with_their_change_in_one_scale() -> None:
+    start = np.zeros((12, 5, 5))
+    start[0, 0, 0] = 0.5
+    now = start.copy()
+    now[0, 0, 0] = -1.5
+    figure = kernels_figure(start, now, "Kernels")
+    assert words(figure) == ["Kernels", "when the fit started", "now", "change, now minus start", "-2", "2"]
+
+
+def test_activations_have_their_scale() -> None:
+    digits = -np.ones((10, 16, 16))
+    assert words(activations_figure(digits, np.full((10, 12, 4, 4), 0.25), "H2"))[-2:] == ["-0.25", "0.25"]
+    assert words(activations_figure(digits, np.zeros((10, 30)), "H3"))[-2:] == ["-1", "1"]
+
+
+def test_confusions_are_counted_where_there_are_any() -> None:
+    confusion = np.diag([9] * 10)
+    confusion[4, 9] = 3
+    counts = words(confusion_figure(confusion, "Confusions"))
+    assert counts[0] == "Confusions"
+    assert counts.count("9") == 10 + 2  # the diagonal, and a digit's name twice
+    assert counts.count("3") == 1 + 2
+    assert "0" in counts and counts.count("0") == 2
+
+
+def test_every_error_has_its_caption() -> None:
+    digits, captions = -np.ones((23, 16, 16)), [f"{n}→1  50%" for n in range(23)]
+    figure = errors_figure(digits, captions, "Errors")
+    assert words(figure) == ["Errors", *captions]
+    assert words(errors_figure(digits[:0], [], "None")) == ["None"]
+
+
+def test_errors_are_the_missed_digits_the_most_confident_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple] = []
+    monkeypatch.setattr(
+        "lecun_repro.tensorboard.callback.figures.errors_figure", lambda *given: drawn.append(given) or Figure()
+    )
+    folder = fit(passes=1)
+    result = json.loads((folder / "results.json").read_text())["test"]
+    data = DigitsDataModule("digits", train_size=60, test_size=40)
+    data.setup()
+    digits, captions, title = drawn[-1]
+    assert title.startswith(f"Errors (test), pass 1: {result['misses']} of 40 digits missed")
+    expected = {f"{int(data.second.labels[i])}→{p}" for i, p in zip(result["missed"], result["predicted"], strict=True)}
+    assert {caption.split("  ")[0] for caption in captions} == expected
+    shares = [float(caption.split("  ")[1].rstrip("%")) for caption in captions]
+    assert shares == sorted(shares, reverse=True)
+    assert len(digits) == len(captions) == result["misses"]
+    missed = {image.numpy().tobytes() for image in data.second.images[result["missed"], 0]}
+    assert {digit.tobytes() for digit in digits} == missed
+
+
+def test_where_nothing_is_missed_there_is_an_empty_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = DigitsDataModule("digits", train_size=30, test_size=20)
+    data.setup()
+    module = DigitClassifier(Linear(), CrossEntropy())
+    monkeypatch.setattr(module, "splits", lambda: ("train", "test"))
+    module.results = {"test": SplitResult(n=20, loss=0.0, error=0.0, misses=0, missed=[], predicted=[])}
+    writer = SummaryWriter("logs")
+    draw_misses(writer, module, data.second, 5)
+    writer.close()
+    assert steps(events(Path("logs")), "images") == {"confusion/test": [5], "errors/test": [5]}
+
+
+def test_colours_are_symmetric_and_stand_what_is_not_finite() -> None:
+    low, none, high, beyond, nan = coloured(np.array([-1.0, 0.0, 1.0, np.inf, np.nan]), 1.0)
+    assert none.min() > 240  # white
+    assert low[2] > low[0] and high[0] > high[2]  # blue, red
+    assert (beyond == high).all() and (nan == none).all()
+
+
+@pytest.mark.parametrize("shape", [(12, 5, 5), (40, 16, 16), (1, 3, 2)])
+def test_figures_of_other_sizes_are_saved_whole(shape: tuple[int, ...], tmp_path: Path) -> None:
+    figure = kernels_figure(np.zeros(shape), np.ones(shape), "Kernels")
+    figure.savefig(tmp_path / "kernels.png")
+    assert (tmp_path / "kernels.png").stat().st_size > 1000
+    inside = figure.bbox
+    for text in figure.texts:
+        box = text.get_window_extent()
+        assert inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1
+
+
+@pytest.mark.parametrize("rate", ["1e9", "1e30"])
+def test_weights_beyond_all_bounds_end_no_fit(rate: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    row = str(
+        Path(__file__).parents[2] / "configs/article/1_baseline.yaml"
+    )  # whose outputs saturate: its loss is finite
+    flags = ["--data.source=digits", "--data.train_size=20", "--data.test_size=20", "--model.compile=false"]
+    main(["fit", "--config", row, *flags, f"--optimizer.lr={rate}", "--trainer.max_epochs=1"])
+    assert (tmp_path / "lightning_logs/1_baseline/version_0/results.json").is_file()

@@ -1,0 +1,71 @@
+import pytest
+import torch
+from torch import Tensor
+from torch.func import functional_call
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from lecun_repro.models.convnet import ConvNet1989
+from lecun_repro.models.heads import CrossEntropy
+from lecun_repro.training.fusion import SMALL_PRODUCT, materialise
+
+
+def targets(graph: torch.fx.GraphModule) -> list:
+    return [node.target for node in graph.graph.nodes if node.op == "call_function"]
+
+
+@pytest.mark.parametrize("n", [1, 8, 32])
+def test_a_networks_gradients_keep_their_values(n: int) -> None:
+    network = ConvNet1989(activation="silu", seed=1).double()
+    head, weights = CrossEntropy(), dict(network.named_parameters())
+    network.forward = network.outputs  # type: ignore[method-assign]
+
+    def flat_gradients(prepared: Tensor, labels: Tensor, *params: Tensor) -> tuple[Tensor, Tensor]:
+        outputs = functional_call(network, dict(zip(weights, params, strict=True)), (prepared,))
+        loss = head.loss(outputs, labels)
+        return torch.cat([g.reshape(-1) for g in torch.autograd.grad(loss, params)]), loss.detach()
+
+    generator = torch.Generator().manual_seed(n)
+    images = torch.rand((n, 1, 16, 16), generator=generator, dtype=torch.float64) * 2 - 1
+    labels = torch.randint(10, (n,), generator=generator)
+    prepared = network.prepare(images[None])[0]
+    inputs = (prepared, labels, *weights.values())
+    plain = make_fx(flat_gradients)(*inputs)
+    fast = materialise(make_fx(flat_gradients)(*inputs))
+    fast.graph.lint()
+    torch.testing.assert_close(fast(*inputs), plain(*inputs), rtol=1e-11, atol=1e-13)
+    torch.testing.assert_close(fast(*inputs), flat_gradients(*inputs), rtol=1e-11, atol=1e-13)
+    assert len(targets(fast)) > len(targets(plain))
+
+
+def test_small_products_become_sums_and_large_ones_stay() -> None:
+    side = round(SMALL_PRODUCT ** (1 / 3))
+    for n, stays in ((side, False), (side + 1, True)):
+        left, right = torch.rand(n, n + 1), torch.rand(n + 1, n)
+        if n == side:
+            left, right = left[:, :n], right[:n]
+        graph = materialise(make_fx(torch.mm)(left, right))
+        assert (torch.ops.aten.mm.default in targets(graph)) is stays
+        torch.testing.assert_close(graph(left, right), left @ right)
+
+
+def test_values_seen_through_views_and_kept_scalars_stay() -> None:
+    index = torch.tensor([2, 0, 0, 1])
+
+    def function(table: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        rows = torch.nn.functional.embedding(index, table)
+        product = rows.t().unsqueeze(0).squeeze(0) @ (x * x.mean()).view(4, 2)
+        return torch.cat([product.flatten(), x.flatten().sin()]), x.sum() + product.sum()
+
+    table, x = torch.rand(3, 5), torch.rand(2, 4)
+    graph = materialise(make_fx(function)(table, x))
+    for seed in range(3):  # other values than those it was traced with
+        generator = torch.Generator().manual_seed(seed)
+        table, x = torch.rand((3, 5), generator=generator), torch.rand((2, 4), generator=generator)
+        torch.testing.assert_close(graph(table, x), function(table, x))
+
+
+def test_products_with_constants_keep_their_values() -> None:
+    left, right = torch.rand(3, 2), torch.rand(4, 3)  # as a network of one's own may have
+    x = torch.rand(2, 4)
+    graph = materialise(make_fx(lambda x: left @ (x @ right))(x))
+    torch.testing.assert_close(graph(x), left @ (x @ right))
