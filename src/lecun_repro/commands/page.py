@@ -42,7 +42,7 @@ def page(model: DigitClassifier, saved: dict[str, Any], to: str = "a page") -> t
     weights = {
         "H1w": network.H1w.flatten(1),  # (maps of H1, 25)
         "H1b": network.H1b.flatten(1),  # (maps of H1, 64)
-        "H2w": network._dense_h2(),  # (maps of H2, 25, maps of H1), zero where there is no connection
+        "H2w": network.dense_H2w(),  # (maps of H2, 25, maps of H1), zero where there is no connection
         "H2b": network.H2b.flatten(1),  # (maps of H2, 16)
         "H3w": network.H3w,  # (units of H2, units of H3)
         "H3b": network.H3b,

@@ -54,8 +54,9 @@ class LayerSize(NamedTuple):
 class Network(nn.Module):
     """What the training step and the updates ask of a network; subclass it to train another one from YAML.
 
-    An update's forward pass is `outputs(prepare(images)[update], keep)`. `prepare` depends on the digits alone and is
-    done once for a whole block of updates; `keep` is the dropout mask, drawn outside the network so that a run's
+    A subclass defines `forward`. Where preparing the digits pays, because it needs no parameters and can be done once
+    for a whole block of updates, it defines `prepare` and `outputs` as well: an update's forward pass is
+    `outputs(prepare(images)[update], keep)`. `keep` is the dropout mask, drawn outside the network so that a run's
     randomness does not depend on how its updates are computed.
     """
 
@@ -63,20 +64,22 @@ class Network(nn.Module):
     dropout_units: int = 0
     note: str = ""  # one line to print with the sizes
 
+    def forward(self, images: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Digits (n, 1, 16, 16) in [-1, 1] -> outputs before the head's squashing, (n, 10).
+
+        `keep` (n, dropout_units) is 1 where a unit stays and 0 where it is dropped; None drops nothing.
+        """
+        if type(self).outputs is Network.outputs:
+            raise NotImplementedError(f"{type(self).__name__} defines no forward")
+        return self.outputs(self.prepare(images[None])[0], keep)
+
     def prepare(self, images: Tensor) -> Tensor:
         """Digits (updates, n, 1, 16, 16) -> what `outputs` reads, (updates, n, ...), without the parameters' help."""
         return images
 
     def outputs(self, prepared: Tensor, keep: Tensor | None = None) -> Tensor:
-        """Prepared digits (n, ...) -> outputs before the head's squashing, (n, 10).
-
-        `keep` (n, dropout_units) is 1 where a unit stays and 0 where it is dropped; None drops nothing.
-        """
-        raise NotImplementedError
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Digits (n, 1, 16, 16) in [-1, 1] -> outputs before the head's squashing, (n, 10). Drops nothing."""
-        return self.outputs(self.prepare(images[None])[0])
+        """Prepared digits (n, ...) -> what `forward` gives for them, (n, 10)."""
+        return self(prepared) if keep is None else self(prepared, keep)
 
     def sizes(self) -> list[LayerSize]:
         """Parameters, multiply-accumulates and activations, layer by layer; none where a network does not count."""

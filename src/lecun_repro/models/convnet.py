@@ -23,7 +23,7 @@ from lecun_repro.models.base import (
     hidden_activation,
     initial_weights,
 )
-from lecun_repro.models.patches import CONVOLVE_FROM, Gather, connection_index, patch_index
+from lecun_repro.models.patches import CONVOLVE_FROM, Patches
 
 PAPER_PARAMETERS = 9_760
 MAPS = 12  # in H1 and in H2 (paper)
@@ -115,68 +115,59 @@ class ConvNet1989(Network):
                 f"{count:,} parameters, the paper has {PAPER_PARAMETERS:,}"
             )
 
-        self.H1_patches: Tensor
-        self.register_buffer("H1_patches", patch_index(16), persistent=False)
-        self.H2_patches = Gather(patch_index(8), rows=64, fill=BACKGROUND)
-        self.connections = Gather(connection_index(self.table, maps), rows=self.H2w.numel(), fill=0.0)
+        self.patches = Patches(self.table, maps)
 
-    def prepare(self, images: Tensor) -> Tensor:
-        """Digits (updates, n, 1, 16, 16) -> for few digits per update the patches they show H1, (updates, n, 64, 25).
+    def forward(self, images: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Digits (n, 1, 16, 16) in [-1, 1] -> outputs before the head's squashing, (n, 10).
 
-        From `CONVOLVE_FROM` digits per update on they stay as they are.
+        `keep` (n, 192; 16 for each map) is 1 where a unit of H2 stays and 0 where it is dropped; None drops nothing.
         """
-        if images.shape[1] >= CONVOLVE_FROM:
-            return images
-        pixels = F.pad(images.reshape(-1, 256), (0, 1), value=BACKGROUND)  # a matrix: four times as fast to index
-        return pixels.index_select(1, self.H1_patches).view(*images.shape[:2], 64, 25)
+        x = self.h1(images)  # (n, 12, 8, 8)
+        x = self.h2(x)  # (n, 12, 4, 4)
+        x = self.drop(x, keep)  # (n, 192)
+        x = self.h3(x)  # (n, 30)
+        return self.output(x)  # (n, 10)
 
-    def outputs(self, prepared: Tensor, keep: Tensor | None = None) -> Tensor:
-        """Patches (n, 64, 25) or digits (n, 1, 16, 16) -> outputs before the head's squashing, (n, 10).
+    def h1(self, images: Tensor) -> Tensor:
+        """Twelve 5x5 kernels at every other pixel; outside the field lies background."""
+        framed = F.pad(images, (2, 2, 2, 2), value=BACKGROUND)
+        return self.activation(F.conv2d(framed, self.H1w, stride=2) + self.H1b)
 
-        `keep` (n, 192; 16 for each map) is 1 where a unit of H2 stays and 0 where it is dropped.
-        """
-        x = self._h2_of_images(prepared) if prepared.dim() == 4 else self._h2_of_patches(prepared)
-        if keep is not None:
-            x = x * (keep.to(x.dtype) / (1 - self.dropout))
-        return self._output(self._h3(x))
+    def h2(self, h1: Tensor) -> Tensor:
+        """The same once more, each map reading eight of H1's."""
+        framed = F.pad(h1, (2, 2, 2, 2), value=BACKGROUND)
+        kernels = self.dense_H2w().permute(0, 2, 1).unflatten(2, (5, 5))  # (12, 12, 5, 5)
+        return self.activation(F.conv2d(framed, kernels, stride=2) + self.H2b)
 
-    def _h2_of_images(self, images: Tensor) -> Tensor:
-        """H2's units as the paper draws them, by convolution: (n, 1, 16, 16) -> (n, 16 * maps)."""
-        return self._h2(self._h1(images)).flatten(1)
+    def drop(self, h2: Tensor, keep: Tensor | None) -> Tensor:
+        """Dropout before H3 (article); what stays is scaled up by what is dropped."""
+        h2 = h2.flatten(1)
+        return h2 if keep is None else h2 * (keep.to(h2.dtype) / (1 - self.dropout))
 
-    def _h1(self, images: Tensor) -> Tensor:
-        x = F.conv2d(F.pad(images, (2, 2, 2, 2), value=BACKGROUND), self.H1w, stride=2)
-        return self.activation(x + self.H1b)
-
-    def _h2(self, h1: Tensor) -> Tensor:
-        kernels = self._dense_h2().permute(0, 2, 1).unflatten(2, (5, 5))
-        x = F.conv2d(F.pad(h1, (2, 2, 2, 2), value=BACKGROUND), kernels, stride=2)
-        return self.activation(x + self.H2b)
-
-    def _h3(self, h2: Tensor) -> Tensor:
+    def h3(self, h2: Tensor) -> Tensor:
         return self.activation(h2.flatten(1) @ self.H3w + self.H3b)
 
-    def _output(self, h3: Tensor) -> Tensor:
+    def output(self, h3: Tensor) -> Tensor:
         return h3 @ self.outw + self.outb
 
-    def _h2_of_patches(self, patches: Tensor) -> Tensor:
-        """The same for few digits, where a convolution's overhead is all: (n, 64, 25) -> (n, 16 * maps)."""
-        n, maps = len(patches), self.maps
-        # Positions come first and maps last: a position of H1 is then a row, and a patch of rows is copied row by row.
-        x = patches.transpose(0, 1) @ self.H1w.view(maps, 25).t()  # (64, n, maps)
-        x = self.activation(x + self.H1b.permute(1, 2, 0).reshape(64, 1, maps))
-        x = self.H2_patches(x.reshape(64, n * maps))
-        x = x.view(16, 25, n, maps).transpose(1, 2).reshape(16 * n, 25 * maps)
-        x = (x @ self._dense_h2().view(maps, 25 * maps).t()).view(16, n, maps)
-        x = self.activation(x + self.H2b.permute(1, 2, 0).reshape(16, 1, maps))
-        return x.permute(1, 2, 0).reshape(n, 16 * maps)
-
-    def _dense_h2(self) -> Tensor:
+    def dense_H2w(self) -> Tensor:
         """H2's kernels as if every map read all of H1, with zeros for the connections that are not there.
 
         (map of H2, kernel element, map of H1) = (maps, 25, maps).
         """
-        return self.connections(self.H2w.view(-1, 1)).view(self.maps, 25, self.maps)
+        return self.patches.connections(self.H2w.view(-1, 1)).view(self.maps, 25, self.maps)
+
+    # The same for few digits at a time, as the updates ask for it; see `patches`.
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Digits (updates, n, 1, 16, 16) -> for few of them the patches they show H1, (updates, n, 64, 25)."""
+        return images if images.shape[1] >= CONVOLVE_FROM else self.patches.of_images(images)
+
+    def outputs(self, prepared: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Patches (n, 64, 25) or digits (n, 1, 16, 16) -> what `forward` gives for these digits, (n, 10)."""
+        if prepared.dim() == 4:
+            return self(prepared, keep)
+        return self.output(self.h3(self.drop(self.patches.h2(self, prepared), keep)))
 
     def sizes(self) -> list[LayerSize]:
         """Parameters, multiply-accumulates and activations, layer by layer, computed from the weights."""
@@ -193,7 +184,7 @@ class ConvNet1989(Network):
 
     def layers(self) -> dict[str, Callable[[Tensor], Tensor]]:
         """H1 (n, maps, 8, 8), H2 (n, maps, 4, 4), H3 (n, 30) and the output (n, 10)."""
-        return {"H1": self._h1, "H2": self._h2, "H3": self._h3, "output": self._output}
+        return {"H1": self.h1, "H2": self.h2, "H3": self.h3, "output": self.output}
 
     def kernels(self) -> dict[str, Tensor]:
         """H1's, (maps, 5, 5)."""

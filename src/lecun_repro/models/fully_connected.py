@@ -41,18 +41,14 @@ class FullyConnected1989(Network):
         self.outw = initial_weights((40, 10), 40, init, generator)
         self.outb = nn.Parameter(torch.full((10,), float(output_bias)))
 
-    def prepare(self, images: Tensor) -> Tensor:
-        """Digits (updates, n, 1, 16, 16) -> their pixels, (updates, n, 256)."""
-        return images.flatten(2)
+    def forward(self, images: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Digits (n, 1, 16, 16) -> outputs before the head's squashing, (n, 10). Nothing is dropped in this network."""
+        return self.output(self.hidden(images))
 
-    def outputs(self, prepared: Tensor, keep: Tensor | None = None) -> Tensor:
-        """Pixels (n, 256) -> outputs before the head's squashing, (n, 10). Nothing is dropped in this network."""
-        return self._output(self._hidden(prepared))
+    def hidden(self, images: Tensor) -> Tensor:
+        return self.activation(images.flatten(1) @ self.hiddenw + self.hiddenb)
 
-    def _hidden(self, pixels: Tensor) -> Tensor:
-        return self.activation(pixels @ self.hiddenw + self.hiddenb)
-
-    def _output(self, hidden: Tensor) -> Tensor:
+    def output(self, hidden: Tensor) -> Tensor:
         return hidden @ self.outw + self.outb
 
     def sizes(self) -> list[LayerSize]:
@@ -62,7 +58,7 @@ class FullyConnected1989(Network):
 
     def layers(self) -> dict[str, Callable[[Tensor], Tensor]]:
         """The hidden units (n, 40) and the output (n, 10)."""
-        return {"hidden": lambda images: self._hidden(images.flatten(1)), "output": self._output}
+        return {"hidden": self.hidden, "output": self.output}
 
     def kernels(self) -> dict[str, Tensor]:
         """What each hidden unit weighs the pixels with, (40, 16, 16)."""

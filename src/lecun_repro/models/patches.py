@@ -1,8 +1,18 @@
-"""A convolution as a product of gathered patches: faster than the convolution library for a few digits at a time."""
+"""The convolutional network's layers as products of gathered patches, for a few digits at a time.
+
+Derived from `convnet.ConvNet1989`, which says what is computed; a test holds the two equal.
+"""
+
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from lecun_repro.models.base import BACKGROUND
+
+if TYPE_CHECKING:
+    from lecun_repro.models.convnet import ConvNet1989
 
 # From so many digits at a time on, the convolution library is faster than gathered patches.
 CONVOLVE_FROM = 32
@@ -65,3 +75,38 @@ def connection_index(table: list[list[int]], maps: int) -> Tensor:
         for slot, source in enumerate(row):
             index[out, :, source] = (out * reads + slot) * 25 + kernel
     return index.flatten()
+
+
+class Patches(nn.Module):
+    """H1 and H2 of a `ConvNet1989` as two matrix products, whose left sides are gathered patches.
+
+    For one digit a convolution costs its library's overhead and next to nothing else.
+
+    Args:
+        table: Which maps of H1 each map of H2 reads.
+        maps: Maps in H1 and in H2.
+    """
+
+    def __init__(self, table: list[list[int]], maps: int) -> None:
+        super().__init__()
+        self.index: Tensor
+        self.register_buffer("index", patch_index(16), persistent=False)
+        self.of_h1 = Gather(patch_index(8), rows=64, fill=BACKGROUND)
+        self.connections = Gather(connection_index(table, maps), rows=maps * len(table[0]) * 25, fill=0.0)
+
+    def of_images(self, images: Tensor) -> Tensor:
+        """Digits (updates, n, 1, 16, 16) -> the patches they show H1, (updates, n, 64, 25)."""
+        pixels = F.pad(images.reshape(-1, 256), (0, 1), value=BACKGROUND)  # a matrix: four times as fast to index
+        return pixels.index_select(1, self.index).view(*images.shape[:2], 64, 25)
+
+    def h2(self, network: "ConvNet1989", patches: Tensor) -> Tensor:
+        """Patches (n, 64, 25) -> H2's units (n, 16 * maps), map by map."""
+        n, maps = len(patches), network.maps
+        # Positions come first and maps last: a position of H1 is then a row, and a patch of rows is copied row by row.
+        x = patches.transpose(0, 1) @ network.H1w.view(maps, 25).t()  # (64, n, maps)
+        x = network.activation(x + network.H1b.permute(1, 2, 0).reshape(64, 1, maps))
+        x = self.of_h1(x.reshape(64, n * maps))
+        x = x.view(16, 25, n, maps).transpose(1, 2).reshape(16 * n, 25 * maps)
+        x = (x @ network.dense_H2w().view(maps, 25 * maps).t()).view(16, n, maps)
+        x = network.activation(x + network.H2b.permute(1, 2, 0).reshape(16, 1, maps))
+        return x.permute(1, 2, 0).reshape(n, 16 * maps)
