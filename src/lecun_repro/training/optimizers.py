@@ -1,77 +1,371 @@
-"""Update formulas, torch's and ours, on one flat vector.
+"""Any optimizer's own `step()`, as a function of tensors that can be traced into a compiled update.
 
-`state` holds the vectors named beside the formula; `step` counts updates. `differentiable=True` selects the formula
-that reads its step count from a tensor instead of from Python.
+Nothing of an optimizer is written again here. `PureStep` makes a twin of it on other tensors, sets their gradients and
+calls the real `step()`; traced with make_fx this is a graph of plain operations. Where the update is elementwise (found
+by comparing) all parameters of a group go through it as one vector, which is several times faster.
 """
 
-from collections.abc import Callable
-from typing import Any
+import copy
+import operator
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from itertools import repeat
+from typing import Any, NamedTuple
+from unittest import mock
 
-from torch import Tensor
-from torch.optim import SGD, Adam, AdamW, Optimizer
-from torch.optim.adam import adam
-from torch.optim.sgd import sgd
+import torch
+from torch import Tensor, fx
+from torch.func import functionalize
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.optim import Optimizer
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
-from lecun_repro.training.newton import StochasticDiagonalLM, newton_update
-
-# counts updates.
-# `differentiable=True` selects the formula that reads its step count from a tensor instead of from Python.
-
-
-def _sgd(param: Tensor, grad: Tensor, state: list[Tensor], step: Tensor, lr: Tensor, group: dict[str, Any]) -> None:
-    sgd(
-        [param],
-        [grad],
-        list(state) if state else [None],
-        has_sparse_grad=False,
-        foreach=False,
-        lr=lr,  # type: ignore[arg-type]
-        **{k: group[k] for k in ("weight_decay", "momentum", "dampening", "nesterov", "maximize")},
-    )
+# Numbers of a parameter group that are inputs of the graph: a new value needs no compilation. Others join them once
+# they have changed, as a one-cycle schedule's momentum does.
+INPUTS = ("lr", "weight_decay")
 
 
-def _adam(param: Tensor, grad: Tensor, state: list[Tensor], step: Tensor, lr: Tensor, group: dict[str, Any]) -> None:
-    adam(
-        [param],
-        [grad],
-        [state[0]],
-        [state[1]],
-        state[2:],  # the maxima, with amsgrad
-        [step],
-        foreach=False,
-        differentiable=True,
-        beta1=group["betas"][0],
-        beta2=group["betas"][1],
-        lr=lr.clamp_min(1e-30),  # type: ignore[arg-type]  # this formula divides by the rate
-        amsgrad=group["amsgrad"],
-        weight_decay=group["weight_decay"],
-        eps=group["eps"],
-        maximize=group["maximize"],
-        decoupled_weight_decay=group["decoupled_weight_decay"],
-    )
+class NotTraceable(Exception):
+    """An optimizer whose step cannot become part of a compiled update; the message says why."""
 
 
-def _newton(param: Tensor, grad: Tensor, state: list[Tensor], step: Tensor, lr: Tensor, group: dict[str, Any]) -> None:
-    newton_update(param, grad, state[0], lr, group["mu"])
+class Number(NamedTuple):
+    """A number of a parameter group: `lr` of group 0, or `betas` of group 1, its first."""
+
+    group: int
+    name: str
+    index: int | None = None
+
+    def of(self, groups: Sequence[dict[str, Any]]) -> float:
+        value = groups[self.group][self.name]
+        return float(value if self.index is None else value[self.index])
+
+    def put(self, groups: Sequence[dict[str, Any]], value: Any) -> None:
+        group = groups[self.group]
+        several = self.index is not None
+        group[self.name] = (
+            tuple(value if k == self.index else v for k, v in enumerate(group[self.name])) if several else value
+        )
 
 
-Formula = tuple[Callable[..., None], list[str]]
+def trained(group: dict[str, Any]) -> list[Tensor]:
+    """The parameters of a group that are trained."""
+    return [p for p in group["params"] if p.requires_grad]
 
 
-def formula(optimizer: Optimizer) -> Formula | None:
-    """The functional update of this optimizer and the names of its state vectors; None where there is none here.
+def numbers(groups: Sequence[dict[str, Any]], names: Sequence[str]) -> list[Number]:
+    """Those of the groups' numbers that have one of these names."""
+    every = []
+    for i, group in enumerate(groups):
+        for name in names:
+            value = group.get(name)
+            if isinstance(value, tuple | list):
+                every += [Number(i, name, k) for k in range(len(value))]
+            elif name in group and value is not None:
+                every.append(Number(i, name))
+    return every
 
-    Exact classes only: a subclass may change the update.
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Parameters as one vector, in the order in which they lie in memory.
+
+
+def _memory_order(tensor: Tensor) -> list[int]:
+    return sorted(range(tensor.dim()), key=lambda dim: -tensor.stride()[dim])
+
+
+def flatten(tensors: Sequence[Tensor], like: Sequence[Tensor]) -> Tensor:
+    """Tensors shaped as `like` -> one vector, each in the order in which its like lies in memory."""
+    return torch.cat([t.permute(_memory_order(p)).reshape(-1) for t, p in zip(tensors, like, strict=True)])
+
+
+def unflatten(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """The inverse of `flatten`: views of `vector`."""
+    parts = []
+    for part, p in zip(vector.split([p.numel() for p in like]), like, strict=True):
+        order = _memory_order(p)
+        parts.append(part.view([p.shape[d] for d in order]).permute([order.index(d) for d in range(p.dim())]))
+    return parts
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# An optimizer's step on other tensors
+
+
+State = list[dict[str, Any]]  # of each parameter, or of each group's vector
+
+
+def twin(optimizer: Optimizer, params: Sequence[Sequence[Tensor]], state: State) -> Optimizer:
+    """The same optimizer on other tensors: `params` group by group, `state` in their order."""
+    other = copy.copy(optimizer)
+    other.__dict__.pop("step", None)  # what a scheduler has wrapped round the original's
+    other.param_groups = [group | {"params": list(p)} for group, p in zip(optimizer.param_groups, params, strict=True)]
+    for group in other.param_groups:
+        group |= {name: False for name in ("foreach", "fused") if name in group}
+    every = [p for part in params for p in part]
+    other.state = defaultdict(dict, {p: dict(s) for p, s in zip(every, state, strict=True) if s})
+    return other
+
+
+class _NumbersAsTensors(TorchFunctionMode):
+    """Lets torch's formulas take tensors where a real step has Python numbers.
+
+    - `add(x, alpha=t)` becomes `add(x, t * ...)`, and so on: these arguments take no tensor.
+    - Whether a number is 0, which decides what is computed at all, is answered by its value while tracing.
+    - A scalar of the state enters formulas in float64, as the Python number that a real step makes of it.
     """
-    if len(optimizer.param_groups) != 1:
-        return None
-    group = optimizer.param_groups[0]
-    if not all(p.requires_grad for p in group["params"]):
-        return None
-    if type(optimizer) is SGD:
-        return _sgd, ["momentum_buffer"] if group["momentum"] else []
-    if type(optimizer) in (Adam, AdamW):
-        return _adam, ["exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if group["amsgrad"] else [])]
-    if type(optimizer) is StochasticDiagonalLM:
-        return _newton, ["curvature"]
-    return None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers: dict[int, tuple[Tensor, float]] = {}  # by id; the tensor is kept, so that its id stays its own
+        self.scalars: dict[int, Tensor] = {}
+
+    def __torch_function__(self, func: Callable, types: Any, args: Any = (), kwargs: dict | None = None) -> Any:
+        kwargs, name = dict(kwargs or {}), getattr(func, "__name__", "")
+        if args and id(args[0]) in self.numbers:
+            value = self.numbers[id(args[0])][1]
+            if name == "__bool__":
+                return bool(value)
+            if (compare := COMPARISONS.get(name.strip("_"))) and isinstance(args[1], int | float) and args[1] == 0:
+                return compare(value, 0)
+        if name.strip("_") in ("add", "sub") and isinstance(kwargs.get("alpha"), Tensor):
+            kind = torch.result_type(args[0], args[1])
+            args = (args[0], args[1].to(kind) * kwargs.pop("alpha"))
+        if name.strip("_") in ("addcmul", "addcdiv") and isinstance(kwargs.get("value"), Tensor):
+            args = (args[0], args[1] * kwargs.pop("value"), args[2])
+        changed = name.startswith("__i") or (name.endswith("_") and not name.endswith("__"))
+        args = [a.double() if id(a) in self.scalars and not (changed and i == 0) else a for i, a in enumerate(args)]
+        return func(*args, **kwargs)
+
+
+COMPARISONS: dict[str, Callable[[float, float], bool]] = {
+    name: getattr(operator, name) for name in ("eq", "ne", "lt", "le", "gt", "ge")
+}
+
+
+class Slot(NamedTuple):
+    """What goes through a step as one: a group's parameters as a vector, or a parameter."""
+
+    group: int
+    params: list[Tensor]
+    template: dict[str, Any]  # the state of one of its parameters after a step
+
+
+Tree = list[dict[str, Tensor]]  # of each slot, its `param` and its state by name
+
+
+class PureStep:
+    """`optimizer.step()` as a function of tensors: parameters, state, gradients and numbers -> parameters and state.
+
+    Args:
+        optimizer: The optimizer.
+        flat: Whether each group's parameters go through the step as one vector.
+        stepped: The same optimizer on other parameters after a step, which tells what the state consists of.
+    """
+
+    def __init__(self, optimizer: Optimizer, flat: bool, stepped: Optimizer) -> None:
+        self.optimizer = optimizer
+        self.varying: set[str] = set()  # names of numbers that were seen to change, beside INPUTS
+        self.slots: list[Slot] = []
+        for i, (own, other) in enumerate(zip(optimizer.param_groups, stepped.param_groups, strict=True)):
+            states = [stepped.state.get(p, {}) for p in trained(other)]
+            params = trained(own)
+            self.slots += [Slot(i, params, states[0])] if flat else map(Slot, repeat(i), ([p] for p in params), states)
+
+    @property
+    def params(self) -> list[Tensor]:
+        """The parameters in the order of their groups."""
+        return [p for slot in self.slots for p in slot.params]
+
+    @property
+    def inputs(self) -> list[Number]:
+        """The numbers that the step takes as a tensor."""
+        return numbers(self.optimizer.param_groups, [*INPUTS, *sorted(self.varying)])
+
+    def values(self) -> list[float]:
+        """What these numbers are now."""
+        return [number.of(self.optimizer.param_groups) for number in self.inputs]
+
+    def constants(self) -> str:
+        """All else that a trace bakes in."""
+        zero = [value == 0 for value in self.values()]
+        skip = {"params", "initial_lr", *INPUTS, *self.varying}
+        groups = [sorted((k, str(v)) for k, v in g.items() if k not in skip) for g in self.optimizer.param_groups]
+        return repr((zero, groups))
+
+    def has_state(self) -> bool:
+        """Whether the state is laid out, by the constructor or by a first real step."""
+        states = self.optimizer.state
+        return all(slot.template.keys() <= states.get(p, {}).keys() for slot in self.slots for p in slot.params)
+
+    def read(self) -> Tree:
+        """Parameters and state as new tensors. Before the first step the state is zeros of the right shapes."""
+        tree: Tree = []
+        for _, params, template in self.slots:
+            tree.append(
+                {
+                    "param": flatten([p.detach() for p in params], params)
+                    if len(params) > 1
+                    else params[0].detach().clone()
+                }
+            )
+            for name, value in template.items():
+                if isinstance(value, Tensor):
+                    state = [self.optimizer.state.get(p, {}).get(name) for p in params]
+                    if state[0] is None:
+                        shape = [p.shape if value.dim() else () for p in params] if len(params) > 1 else [value.shape]
+                        state = [
+                            torch.zeros(s, dtype=value.dtype, device=p.device)
+                            for s, p in zip(shape, params, strict=True)
+                        ]
+                    # A scalar is the same for all parameters of a group.
+                    vector = len(params) > 1 and value.dim()
+                    tree[-1][name] = flatten(state, params) if vector else state[0].to(params[0].device, copy=True)
+        return tree
+
+    @torch.no_grad()
+    def write(self, tree: Tree) -> None:
+        """Puts what the step gave back into the parameters and the optimizer's state."""
+        for slot, tensors in zip(self.slots, tree, strict=True):
+            for name, tensor in tensors.items():
+                for p, value in zip(slot.params, _parts(tensor, slot), strict=True):
+                    (p if name == "param" else self.optimizer.state[p][name]).copy_(value)
+            for p in slot.params:
+                p.grad = None
+
+    def weights(self, tree: Tree) -> list[Tensor]:
+        """The parameters in a tree, in the order of `params`, each in its own shape."""
+        return [p for slot, tensors in zip(self.slots, tree, strict=True) for p in _parts(tensors["param"], slot)]
+
+    def __call__(self, tree: Tree, grads: Sequence[Tensor], values: Tensor) -> Tree:
+        """One step.
+
+        Args:
+            tree: As of `read`.
+            grads: One per parameter, in the order of `params`.
+            values: What `inputs` are, (numbers,) float64.
+        """
+        tree = [{name: tensor.clone() for name, tensor in tensors.items()} for tensors in tree]
+        left = iter(grads)
+        for slot, tensors in zip(self.slots, tree, strict=True):
+            own = [next(left) for _ in slot.params]
+            tensors["param"].grad = flatten(own, slot.params) if len(own) > 1 else own[0]
+        states = [slot.template | tensors for slot, tensors in zip(self.slots, tree, strict=True)]
+        params = [
+            [t["param"] for t, slot in zip(tree, self.slots, strict=True) if slot.group == i]
+            for i in range(len(self.optimizer.param_groups))
+        ]
+        other = twin(self.optimizer, params, [{k: v for k, v in s.items() if k != "param"} for s in states])
+        compiling = mock.patch.object(torch.compiler, "is_compiling", return_value=True)  # formulas of tensors alone
+        with _NumbersAsTensors() as mode, torch.no_grad(), compiling:
+            mode.scalars = {id(t): t for s in tree for t in s.values() if t.dim() == 0 and t.is_floating_point()}
+            for number, value in zip(self.inputs, values.unbind(), strict=True):
+                mode.numbers[id(value)] = value, number.of(self.optimizer.param_groups)
+                number.put(other.param_groups, value)
+            for group in other.param_groups:
+                group |= {"capturable": True} if "capturable" in group else {}
+            other.step()
+        return [{name: t if name == "param" else other.state[s["param"]][name] for name, t in s.items()} for s in tree]
+
+
+def _whole(tensors: Sequence[Tensor], params: Sequence[Tensor]) -> Tensor:
+    """One tensor per parameter of a slot as one; a scalar is the same for all of them."""
+    together = len(tensors) > 1 and tensors[0].dim()
+    return flatten(tensors, params) if together else tensors[0].to(params[0].device, copy=True)
+
+
+def _parts(tensor: Tensor, slot: Slot) -> Sequence[Tensor]:
+    """A tensor of a slot as one per parameter."""
+    if len(slot.params) == 1:
+        return [tensor]
+    return unflatten(tensor, slot.params) if tensor.dim() else [tensor] * len(slot.params)
+
+
+def pure_step(optimizer: Optimizer) -> PureStep:
+    """The optimizer's step as a function, on one vector per group where that is the same.
+
+    Whether it is is found by taking two real steps of a twin with random gradients.
+
+    Raises:
+        NotTraceable: with the reason.
+    """
+    if not all(trained(group) for group in optimizer.param_groups):
+        raise NotTraceable("it has a group without a parameter to train")
+    once, twice, grads = _two_steps(optimizer)
+    for state in once.state.values():
+        for name, value in state.items():
+            if value is not None and not isinstance(value, Tensor):
+                raise NotTraceable(f"it keeps {name} in its state as {type(value).__name__} and not as a tensor")
+    reason = "its step() is another one when traced"
+    for flat in (True, False):
+        step, expected = PureStep(once, flat, once), PureStep(twice, flat, twice)
+        values = torch.tensor(step.values(), dtype=torch.float64)
+        try:
+            after = step(step.read(), grads, values)
+            leaves = zip(tree_leaves(after), tree_leaves(expected.read()), strict=True)
+            if not all(a.shape == b.shape and torch.allclose(a, b, rtol=1e-9, atol=1e-12) for a, b in leaves):
+                continue
+            graphs = []
+            for made in (step, expected):
+                graphs.append(make_fx(functionalize(_as_function(made)))(made.read(), grads, values))
+        except Exception as error:
+            reason = f"its step() cannot be traced ({type(error).__name__}: {' '.join(str(error).split())[:120]})"
+            continue
+        if any(torch.Tag.nondeterministic_seeded in getattr(n.target, "tags", ()) for n in graphs[0].graph.nodes):
+            raise NotTraceable("its step() draws random numbers")
+        if _fingerprint(graphs[0]) != _fingerprint(graphs[1]):
+            raise NotTraceable("it counts its steps in Python: traced after one step and after two, step() differs")
+        return PureStep(optimizer, flat, once)
+    raise NotTraceable(reason)
+
+
+def _as_function(step: PureStep) -> Callable[[Tree, Sequence[Tensor], Tensor], Tree]:
+    def function(tree: Tree, grads: Sequence[Tensor], values: Tensor) -> Tree:  # what make_fx asks for
+        return step(tree, grads, values)
+
+    return function
+
+
+def _two_steps(optimizer: Optimizer) -> tuple[Optimizer, Optimizer, list[Tensor]]:
+    """Twins in float64 after one real step and after a second one with the gradients that are returned."""
+    generator = torch.Generator().manual_seed(0)
+    groups = [trained(group) for group in optimizer.param_groups]
+    params = [[_double(p).requires_grad_() for p in part] for part in groups]
+    every = [p for part in groups for p in part]
+    state = [{k: _double(v) for k, v in optimizer.state.get(p, {}).items()} for p in every]
+    other = twin(optimizer, params, state)
+    for group in other.param_groups:
+        group["lr"] = float(group["lr"]) or 1e-3  # at a rate of 0, as in a warm-up, nothing would show
+    after = []
+    for _ in range(2):
+        every = [p for group in other.param_groups for p in group["params"]]
+        for p in every:
+            p.grad = torch.randn(p.shape, generator=generator, dtype=torch.float64)
+        grads = [p.grad.clone() for p in every]
+        try:
+            with torch.no_grad():
+                other.step()
+        except Exception as error:
+            raise NotTraceable(
+                f"its step() fails ({type(error).__name__}: {' '.join(str(error).split())[:120]})"
+            ) from error
+        kept = [
+            {k: v.clone() if isinstance(v, Tensor) else v for k, v in other.state.get(p, {}).items()} for p in every
+        ]
+        copies = [[p.detach().clone().requires_grad_() for p in group["params"]] for group in other.param_groups]
+        after.append(twin(other, copies, kept))
+    return after[0], after[1], grads
+
+
+def _double(value: Any) -> Any:
+    """A copy on the CPU, in float64 where it is a floating-point tensor."""
+    if not isinstance(value, Tensor):
+        return copy.copy(value)
+    return value.detach().to("cpu", torch.float64 if value.is_floating_point() else value.dtype, copy=True)
+
+
+def _fingerprint(graph: fx.GraphModule) -> tuple:
+    """The graph's code with its constants."""
+    tensors = [(str(n.target), getattr(graph, str(n.target))) for n in graph.graph.nodes if n.op == "get_attr"]
+    return graph.code, [(name, t.tolist()) for name, t in tensors if isinstance(t, Tensor)]
