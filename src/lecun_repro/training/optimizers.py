@@ -6,6 +6,7 @@ by comparing) all parameters of a group go through it as one vector, which is se
 """
 
 import copy
+import inspect
 import operator
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -234,9 +235,18 @@ class PureStep:
             for p in slot.params:
                 p.grad = None
 
+    def pack(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """One tensor per parameter -> one per slot."""
+        left = iter(tensors)
+        return [_whole([next(left) for _ in slot.params], slot.params) for slot in self.slots]
+
+    def unpack(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """One tensor per slot -> one per parameter, in its own shape."""
+        return [part for slot, tensor in zip(self.slots, tensors, strict=True) for part in _parts(tensor, slot)]
+
     def weights(self, tree: Tree) -> list[Tensor]:
-        """The parameters in a tree, in the order of `params`, each in its own shape."""
-        return [p for slot, tensors in zip(self.slots, tree, strict=True) for p in _parts(tensors["param"], slot)]
+        """The parameters in a tree, in the order of `params`."""
+        return self.unpack([tensors["param"] for tensors in tree])
 
     def __call__(self, tree: Tree, grads: Sequence[Tensor], values: Tensor) -> Tree:
         """One step.
@@ -265,7 +275,7 @@ class PureStep:
                 number.put(other.param_groups, value)
             for group in other.param_groups:
                 group |= {"capturable": True} if "capturable" in group else {}
-            other.step()
+            inspect.unwrap(type(other).step)(other)  # without what torch wraps round it for its profiler
         return [{name: t if name == "param" else other.state[s["param"]][name] for name, t in s.items()} for s in tree]
 
 
@@ -292,6 +302,8 @@ def pure_step(optimizer: Optimizer) -> PureStep:
     """
     if not all(trained(group) for group in optimizer.param_groups):
         raise NotTraceable("it has a group without a parameter to train")
+    if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
+        raise NotTraceable("hooks are registered round its step()")
     once, twice, grads = _two_steps(optimizer)
     for state in once.state.values():
         for name, value in state.items():

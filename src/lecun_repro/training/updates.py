@@ -1,16 +1,20 @@
 """Many optimizer updates in order, as one call.
 
-`eager_updates` is the plain loop: forward, backward, the optimizer's own `step()`. `CompiledUpdates` performs the same
-updates as one compiled graph: a scan whose body is one update, with the parameters and the optimizer's state as its
-carry. Network, head and torch's own update formula are traced as they are; nothing of them is written again here.
-The compiled graph is kept as an ahead-of-time package (see `packages`), because inductor never caches a scan.
+`Updates` says what an update is: network, head and optimizer, and what stands beside them (clipping, a schedule per
+update, averaged weights). `eager_updates` performs them as the plain loop: forward, backward, the optimizer's own
+`step()`. `CompiledUpdates` performs the same as one compiled graph: a scan whose body is one update, with the parameters
+and the optimizer's state as its carry. All parts are traced as they are; nothing of them is written again here. The
+compiled graph is kept as an ahead-of-time package (see `compile_cache`), because inductor never caches a scan.
 """
 
 import ctypes
 import platform
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor
@@ -18,13 +22,17 @@ from torch._decomp import get_decompositions
 from torch._higher_order_ops.scan import scan
 from torch.func import functional_call, functionalize
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from lecun_repro.models.base import Network
 from lecun_repro.models.heads import Head
+from lecun_repro.training.averaging import Average
 from lecun_repro.training.compile_cache import CompileError, load_or_build
 from lecun_repro.training.fusion import materialise
-from lecun_repro.training.optimizers import formula
+from lecun_repro.training.optimizers import PureStep, pure_step
 
 aten = torch.ops.aten
 
@@ -33,10 +41,11 @@ PLAINER: dict[Any, Any] = {
     **get_decompositions([aten._weight_norm_interface]),
     aten._weight_norm_interface_backward.default: aten._weight_norm_differentiable_backward.default,
 }
+
 LARGE_BATCH = 64  # digits: some of its tensors are megabytes
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of mallopt, from glibc's malloc.h
 
-# What a pass presents, one entry per update: prepared digits (updates, batch, ...), labels (updates, batch) and, with
+# A block's examples, one entry per update: prepared digits (updates, batch, ...), labels (updates, batch) and, with
 # dropout, the units kept (updates, batch, units).
 Examples = tuple[Tensor, ...]
 
@@ -54,59 +63,84 @@ def keep_freed_memory() -> None:
         libc.mallopt(M_TRIM_THRESHOLD, -1)  # never
 
 
-def eager_updates(network: Network, head: Head, optimizer: Optimizer, examples: Examples) -> Tensor:
+@dataclass
+class Clip:
+    """Gradients are scaled to a norm of at most `norm`, or each cut at +-`value`, as torch's functions do it."""
+
+    norm: float | None = None
+    value: float | None = None
+
+    def __call__(self, grads: Sequence[Tensor]) -> None:
+        """In place."""
+        if self.norm is not None:
+            holders = [torch.empty_like(g) for g in grads]
+            for holder, grad in zip(holders, grads, strict=True):
+                holder.grad = grad
+            clip_grads_with_norm_(holders, self.norm, get_total_norm(grads, foreach=False), foreach=False)
+        if self.value is not None:
+            for grad in grads:
+                grad.clamp_(-self.value, self.value)
+
+
+@dataclass
+class Updates:
+    """What an update is.
+
+    Args:
+        network: The network.
+        head: The head.
+        optimizer: The optimizer, on all or some of the network's parameters.
+        schedule: A schedule that is stepped with every update.
+        clip: How gradients are clipped.
+        average: Averaged weights, which follow every update.
+    """
+
+    network: Network
+    head: Head
+    optimizer: Optimizer
+    schedule: LRScheduler | None = None
+    clip: Clip | None = None
+    average: Average | None = None
+
+    def loss(self, prepared: Tensor, labels: Tensor, keep: Tensor | None = None) -> Tensor:
+        """The loss that one update descends: its digits' mean, with the units that `keep` leaves in."""
+        return self.head.loss(self.network.outputs(prepared, keep), labels)
+
+
+def eager_updates(updates: Updates, examples: Examples) -> Tensor:
     """One update per entry of `examples`, each through `optimizer.step()`. Returns the losses, (updates,)."""
-    params = [p for group in optimizer.param_groups for p in group["params"]]
+    params = [p for group in updates.optimizer.param_groups for p in group["params"]]
     losses = []
     for example in zip(*examples, strict=True):
-        loss = update_loss(network, head, *example)
+        loss = updates.loss(*example)
         for p in params:
             p.grad = None
         loss.backward()
-        optimizer.step()
+        if updates.clip is not None:
+            updates.clip([p.grad for p in params if p.grad is not None])
+        updates.optimizer.step()
+        if updates.average is not None:
+            updates.average.follow()
+        if updates.schedule is not None:
+            updates.schedule.step()
         losses.append(loss.detach())
     return torch.stack(losses)
 
 
-def update_loss(network: Network, head: Head, prepared: Tensor, labels: Tensor, keep: Tensor | None = None) -> Tensor:
-    """The loss that one update descends: its digits' mean, with the units that `keep` leaves in."""
-    return head.loss(network.outputs(prepared, keep), labels)
-
-
-def _memory_order(tensor: Tensor) -> list[int]:
-    return sorted(range(tensor.dim()), key=lambda dim: -tensor.stride()[dim])
-
-
-def flatten(tensors: Sequence[Tensor], like: Sequence[Tensor]) -> Tensor:
-    """Tensors shaped as `like` -> one vector, each in the order in which its like lies in memory."""
-    return torch.cat([t.permute(_memory_order(p)).reshape(-1) for t, p in zip(tensors, like, strict=True)])
-
-
-def unflatten(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
-    """The inverse of `flatten`: views of `vector`."""
-    parts = []
-    for part, p in zip(vector.split([p.numel() for p in like]), like, strict=True):
-        order = _memory_order(p)
-        parts.append(part.view([p.shape[d] for d in order]).permute([order.index(d) for d in range(p.dim())]))
-    return parts
-
-
 class CompiledUpdates:
-    """The updates of one network, head and optimizer as a compiled scan.
+    """The same updates as a compiled scan.
 
     The first update of a run goes through `optimizer.step()`, so that torch itself lays out its state, unless it is
     there from the start; all others read the parameters and that state, run compiled, and write both back.
 
-    Raises (when first called):
-        CompileError: no C++ compiler, an unwritable cache, or a graph that cannot be compiled.
+    Raises:
+        NotTraceable: an optimizer whose step cannot be compiled; the message says why.
+        CompileError (when first called): no C++ compiler, an unwritable cache, or a graph that cannot be compiled.
     """
 
-    def __init__(self, network: Network, head: Head, optimizer: Optimizer) -> None:
-        self.network, self.head, self.optimizer = network, head, optimizer
-        found = formula(optimizer)
-        if found is None:
-            raise ValueError(f"{type(optimizer).__name__} has no compiled update")
-        self.formula, self.state_names = found
+    def __init__(self, updates: Updates) -> None:
+        self.updates = updates
+        self.step: PureStep = pure_step(updates.optimizer)
         self._runners: dict[tuple, Callable] = {}
         self._shape: torch.Size | None = None
 
@@ -119,91 +153,110 @@ class CompiledUpdates:
         if self._shape is None:
             self._shape = shape
         if shape == self._shape:
-            self._runner(examples)
+            self._runner(examples, self._numbers(0))
         return shape == self._shape
 
     def __call__(self, examples: Examples) -> Tensor:
         """One update per entry. Returns the losses, (updates,)."""
-        if not self.optimizer.state and self.state_names:
-            first = eager_updates(self.network, self.head, self.optimizer, tuple(p[:1] for p in examples))
-            examples = tuple(p[1:] for p in examples)
+        if not self.step.has_state():
+            first = eager_updates(self.updates, tuple(x[:1] for x in examples))
+            examples = tuple(x[1:] for x in examples)
             return torch.cat([first, self(examples)]) if len(examples[0]) else first
-        run = self._runner(examples)
+        numbers = self._numbers(len(examples[0]))
+        run = self._runner(examples, numbers)
         with torch.no_grad():
-            carry, losses = run(self._carry(), examples)
-            self._write_back(carry)
+            leaves, shape = tree_flatten(self._carry())
+            after, losses = run(leaves, (numbers, *examples))
+            self._write(tree_unflatten(after, shape), len(losses))
         return losses
 
-    def _params(self) -> list[Tensor]:
-        return self.optimizer.param_groups[0]["params"]
+    def _numbers(self, n: int) -> Tensor:
+        """The numbers of `n` updates, (n, numbers), in float64; steps the schedule. Of none, (1, numbers) as it is."""
+        updates, groups = self.updates, self.updates.optimizer.param_groups
+        if n and updates.schedule is not None:
+            updates.optimizer._opt_called = True  # type: ignore[attr-defined]  # of which the schedule warns else
+            seen = []
+            for _ in range(n):
+                seen.append([dict(group) for group in groups])
+                updates.schedule.step()
+            self.step.varying |= changed(seen[0], groups)
+            rows = [[number.of(groups) for number in self.step.inputs] for groups in seen]
+        else:
+            rows = [self.step.values()] * max(n, 1)
+        values = torch.tensor(rows, dtype=torch.float64).view(max(n, 1), -1)
+        weights = torch.full((len(values), 1), float(updates.network.dropout), dtype=torch.float64)
+        if updates.average is not None:
+            weights = torch.cat([weights, updates.average.weights(n)[:, None]], 1)
+        return torch.cat([values, weights], 1).to(self.step.params[0].device)
 
-    def _carry(self) -> list[Tensor]:
-        params, state = self._params(), self.optimizer.state
+    def _carry(self) -> list:
+        """Parameters and the optimizer's state, and the averaged weights where there are some."""
+        average = self.updates.average
+        return [self.step.read(), [] if average is None else self.step.pack(average.of(self.step.params))]
 
-        def scalar(value: Any) -> Tensor:  # in float64: bias corrections lose digits in float32
-            return torch.as_tensor(value, dtype=torch.float64, device=params[0].device).clone()
+    def _write(self, carry: list, n: int) -> None:
+        tree, averages = carry
+        self.step.write(tree)
+        if self.updates.average is not None:
+            self.updates.average.put(self.step.params, self.step.unpack(averages), n)
 
-        step = scalar(state[params[0]].get("step", 0.0) if state else 0.0)
-        lr = scalar(self.optimizer.param_groups[0]["lr"])
-        flat = flatten([p.detach() for p in params], params)
-        if state:
-            vectors = [flatten([state[p][name] for p in params], params) for name in self.state_names]
-        else:  # before the first update: only the shapes matter, to the tracing
-            vectors = [torch.zeros_like(flat) for _ in self.state_names]
-        return [flat, *vectors, step, lr]
-
-    def _write_back(self, carry: Sequence[Tensor]) -> None:
-        params, state = self._params(), self.optimizer.state
-        flat, *vectors, step, _ = carry
-        for p, new in zip(params, unflatten(flat, params), strict=True):
-            p.copy_(new)
-            p.grad = None
-        for name, vector in zip(self.state_names, vectors, strict=True):
-            for p, new in zip(params, unflatten(vector, params), strict=True):
-                state[p][name].copy_(new)
-        for p in params:
-            if "step" in state.get(p, {}):
-                state[p]["step"].copy_(step)
-
-    def _runner(self, examples: Examples) -> Callable:
-        # All that the traced graph has baked in: when a scheduler changes the momentum, say, it is traced anew.
-        group = {k: v for k, v in self.optimizer.param_groups[0].items() if k not in ("params", "lr", "initial_lr")}
-        key = (*((p.shape[1:], p.dtype, p.device) for p in examples), str(sorted(group.items())))
+    def _runner(self, examples: Examples, numbers: Tensor) -> Callable:
+        # All that the traced graph has baked in: when a scheduler switches the momentum on, say, it is traced anew.
+        key = (*((x.shape[1:], x.dtype, x.device) for x in examples), numbers.shape[1], self.step.constants())
         if key not in self._runners:
-            self._runners[key] = load_or_build(Scan(self._trace(examples)), self._carry(), examples)
+            xs = (numbers, *examples)
+            self._runners[key] = load_or_build(Scan(self._trace(xs)), tree_flatten(self._carry())[0], xs)
         return self._runners[key]
 
-    def _trace(self, examples: Examples) -> torch.fx.GraphModule:
+    def _dropout(self, share: Tensor) -> AbstractContextManager:
+        """Has the network read its share of dropout from a tensor: a new one needs no compilation, as a new rate."""
+        network = self.updates.network
+        return mock.patch.object(network, "dropout", share) if network.dropout else nullcontext()
+
+    def _trace(self, xs: Examples) -> torch.fx.GraphModule:
         """One update as a graph of plain tensor operations: (carry, example) -> (carry, loss)."""
-        params = self._params()
-        names: dict[Tensor, str] = {p: name for name, p in self.network.named_parameters()}
-        group = self.optimizer.param_groups[0]
-        outputs = _Outputs(self.network)
+        updates, step = self.updates, self.step
+        names: dict[Tensor, str] = {p: f"network.{name}" for name, p in updates.network.named_parameters()}
+        outputs = _Outputs(updates.network)
+        leaves, shape = tree_flatten(self._carry())
+        count = len(step.inputs)
 
         def update(carry: list[Tensor], example: tuple[Tensor, ...]):
-            prepared, labels, *masks = example
-            flat, *vectors, step = (tensor.clone() for tensor in carry[:-1])
-            lr = carry[-1]
-
-            with torch.enable_grad():
-                parts = [part.requires_grad_() for part in unflatten(flat, params)]
-                weights = {f"network.{names[p]}": part for p, part in zip(params, parts, strict=True)}
-                loss = self.head.loss(functional_call(outputs, weights, (prepared, *masks)), labels)
-                grads = torch.autograd.grad(loss, parts, allow_unused=True)
-            for p, grad in zip(params, grads, strict=True):
+            numbers, prepared, labels, *masks = example
+            tree, averages = tree_unflatten(list(carry), shape)
+            with torch.enable_grad(), self._dropout(numbers[count]):
+                weights = [p.detach().requires_grad_() for p in step.weights(tree)]
+                given = {names[p]: weight for p, weight in zip(step.params, weights, strict=True)}
+                loss = updates.head.loss(functional_call(outputs, given, (prepared, *masks)), labels)
+                grads = list(torch.autograd.grad(loss, weights, allow_unused=True))
+            for p, grad in zip(step.params, grads, strict=True):
                 if grad is None:
                     raise CompileError(f"the parameter {names[p]} takes no part in the loss")
-            # A rate that requires a gradient selects the formula that reads it from a tensor.
-            self.formula(flat, flatten(grads, params), vectors, step.add_(0), lr, group)
-            return [flat, *vectors, step, lr.clone()], loss.detach()
+            if updates.clip is not None:
+                grads = [grad.clone() for grad in grads]
+                updates.clip(grads)
+            tree = step(tree, grads, numbers[:count])
+            averages = [
+                a.lerp(t["param"], numbers[count + 1].to(a.dtype)) for a, t in zip(averages, tree, strict=False)
+            ]
+            return tree_flatten([tree, averages])[0], loss.detach()
 
-        carry = self._carry()
-        carry[-1].requires_grad_()
         with torch.no_grad():
-            sample = carry, tuple(p[0] for p in examples)
-            # Traced with the formula's in-place operations first, then once more without them.
+            sample = leaves, tuple(x[0] for x in xs)
+            # Traced with in-place operations first, then once more without them.
             graph = make_fx(functionalize(make_fx(update, PLAINER)(*sample)))(*sample)
         return materialise(graph)
+
+
+def changed(before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]]) -> set[str]:
+    """Names of the groups' numbers that differ."""
+    kinds = (int, float, tuple)
+    return {
+        name
+        for old, new in zip(before, after, strict=True)
+        for name in new
+        if name not in ("lr", "initial_lr") and type(new[name]) in kinds and old.get(name) != new[name]
+    }
 
 
 class _Outputs(torch.nn.Module):

@@ -1,0 +1,64 @@
+"""Averaged weights: what is evaluated in the place of the weights that are trained.
+
+Both kinds are one rule, average <- average + weight * (new - average), with another weight for every update.
+"""
+
+import copy
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Kind = Literal["ema", "swa"]
+
+
+class Average(nn.Module):
+    """A network whose weights follow those of another, update by update.
+
+    `ema`: an exponential moving average; `swa`: the mean of all weights after `start` updates (Izmailov et al. 2018).
+    Either begins as a copy of the weights after the first update that it follows, as torch's `AveragedModel` does.
+
+    Args:
+        network: The network that is trained.
+        kind: `ema` or `swa`.
+        decay: Of `ema`: what stays of the average in every update, in [0, 1).
+        start: Updates before the first that is averaged.
+
+    Attributes:
+        network: The network with the averaged weights.
+        followed: Updates followed so far.
+    """
+
+    def __init__(self, network: nn.Module, kind: Kind, decay: float = 0.999, start: int = 0) -> None:
+        super().__init__()
+        self.kind, self.decay, self.start = kind, decay, start
+        self.network = copy.deepcopy(network).requires_grad_(False)
+        self._average = {p: own for p, own in zip(network.parameters(), self.network.parameters(), strict=True)}
+        self.followed: Tensor
+        self.register_buffer("followed", torch.tensor(0))
+
+    def weights(self, n: int) -> Tensor:
+        """Of the next `n` updates, (n,) float64: how much of the new weights enters the average. Of none, (1,)."""
+        done = torch.arange(max(n, 1), dtype=torch.float64) + int(self.followed) - self.start
+        later = 1 / (done.clamp_min(0) + 1) if self.kind == "swa" else torch.full_like(done, 1 - self.decay)
+        return torch.where(done <= 0, 1.0, later)
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        """Takes in the weights after one update."""
+        weight = self.weights(1).item()
+        for p, average in self._average.items():
+            average.lerp_(p, weight)
+        self.followed += 1
+
+    def of(self, params: Sequence[Tensor]) -> list[Tensor]:
+        """The averages of some parameters."""
+        return [self._average[p].detach() for p in params]  # type: ignore[index]
+
+    @torch.no_grad()
+    def put(self, params: Sequence[Tensor], averages: Sequence[Tensor], updates: int) -> None:
+        """The averages of some parameters after so many updates that were followed elsewhere."""
+        for p, average in zip(params, averages, strict=True):
+            self._average[p].copy_(average)  # type: ignore[index]
+        self.followed += updates
