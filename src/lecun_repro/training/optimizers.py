@@ -136,8 +136,9 @@ class _NumbersAsTensors(TorchFunctionMode):
         if name.strip("_") in ("addcmul", "addcdiv") and isinstance(kwargs.get("value"), Tensor):
             args = (args[0], args[1] * kwargs.pop("value"), args[2])
         changed = name.startswith("__i") or (name.endswith("_") and not name.endswith("__"))
-        args = [a.double() if id(a) in self.scalars and not (changed and i == 0) else a for i, a in enumerate(args)]
-        return func(*args, **kwargs)
+        if changed and id(args[0]) in self.scalars:  # in its own precision, as with a Python number
+            return func(args[0], *(a.to(args[0].dtype) if isinstance(a, Tensor) else a for a in args[1:]), **kwargs)
+        return func(*(a.double() if id(a) in self.scalars else a for a in args), **kwargs)
 
 
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {
