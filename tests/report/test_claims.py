@@ -276,7 +276,7 @@ class TestCommitted:
         report(str(folder / "claims.json"))
         assert (folder / "claims.md").read_bytes() == (ROOT / "results" / "claims.md").read_bytes()
 
-    def test_readme_shows_the_table(self) -> None:
-        shown = (ROOT / "README.md").read_text().split("<!-- claims -->")[1].split("<!-- /claims -->")[0]
+    def test_the_page_shows_the_table(self) -> None:
+        shown = (ROOT / "docs/claims.md").read_text().split("<!-- claims -->")[1].split("<!-- /claims -->")[0]
         rows = load(ROOT / "results" / "claims.json")
         assert claims_table(answers(ROOT / "results" / "claims.toml", rows)) in shown

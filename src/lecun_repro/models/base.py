@@ -1,7 +1,7 @@
 """What every network is made from: the base class, activations and the range of the initial weights."""
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from jsonargparse.typing import restricted_number_type
@@ -22,7 +22,6 @@ def scaled_tanh(x: Tensor) -> Tensor:
     return SCALED_TANH_LIMIT * torch.tanh(2 / 3 * x)
 
 
-Activation = Literal["tanh", "relu", "gelu", "silu", "scaled_tanh"]
 ACTIVATIONS = {
     "tanh": torch.tanh,
     "relu": torch.relu,
@@ -30,6 +29,7 @@ ACTIVATIONS = {
     "silu": F.silu,
     "scaled_tanh": scaled_tanh,
 }
+Activation: TypeAlias = Literal[tuple(ACTIVATIONS)]  # type: ignore[valid-type]
 Init = Literal["article", "paper"]
 FAN_IN_POWER = {"article": 0.5, "paper": 1.0}  # weights start in +-2.4 / fan-in^power; the paper prints no root
 
