@@ -9,6 +9,7 @@ from jsonargparse._loaders_dumpers import get_yaml_default_loader
 from lecun_repro.cli.hints import described
 from lecun_repro.errors import fault
 from lecun_repro.runs.checkpoints import MOST_VALUES
+from lecun_repro.runs.identity import public_names
 
 DEEPEST = 50  # values of a configuration within one another; a real one has eight
 
@@ -29,7 +30,9 @@ class _Loader(get_yaml_default_loader()):  # type: ignore[misc]
 
 
 def load_config(given: str) -> dict[str, Any]:
-    """The contents of a configuration file, or of a configuration in braces.
+    """The contents of a configuration file, or of a configuration in braces, with our classes by their public names.
+
+    A `base` in it is left as it is, see `overlays`.
 
     Raises:
         UserError: no such file, or not a YAML mapping of plain values.
@@ -39,7 +42,7 @@ def load_config(given: str) -> dict[str, Any]:
     else:
         text, name = _read(Path(given)), given
     try:
-        tree = yaml.load(text, Loader=_Loader)
+        tree = yaml.load(public_names(text), Loader=_Loader)
         _count(tree)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)

@@ -16,9 +16,11 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, LRSched
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.optim import Optimizer
 
+import lecun_repro
 from lecun_repro.cli.checks import check, mapped_errors
 from lecun_repro.cli.config_files import check_sections, load_config
 from lecun_repro.cli.help import HelpfulParser, set_subcommand_help
+from lecun_repro.cli.overlays import in_full
 from lecun_repro.cli.parser import ParseFailed, config_flags, explain, flags
 from lecun_repro.cli.paths import check_paths
 from lecun_repro.cli.predictions import printable
@@ -56,6 +58,8 @@ class DigitsCLI(LightningCLI):
     """`fit`, `validate`, `test` and `predict`, with the optimizer and its schedule at the top of the YAML."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        for name in lecun_repro.__all__:
+            getattr(lecun_repro, name)  # imports it: a class that is there goes by its name alone
         parser.add_argument(
             "--threads",
             type=PositiveInt,
@@ -98,6 +102,7 @@ class DigitsCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses and checks, so that nothing is built from what could not run."""
+        args = [args[0], *in_full(args[1:])]
         for path in config_flags(args):
             check_sections(load_config(path), LINKED)
         try:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn, get_args
 
 import yaml
-from jsonargparse import set_parsing_settings
+from jsonargparse import Namespace, set_parsing_settings
 from jsonargparse._actions import _ActionConfigLoad, filter_non_parsing_actions
 from jsonargparse._common import parser_context
 from jsonargparse._required import iter_required_keys
@@ -23,6 +23,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from lecun_repro.cli.config_files import _Loader, load_config
 from lecun_repro.cli.hints import class_types, described, takes_list
 from lecun_repro.errors import UserError, fault, one_line
+from lecun_repro.runs.identity import one_spelling
 
 set_parsing_settings(config_read_mode_fsspec_enabled=False)  # Lightning lets a configuration come from a URL
 SEEDS = "an integer from 0 to 4294967295"
@@ -42,6 +43,23 @@ class DigitsParser(LightningArgumentParser):
         if not self.exit_on_error:  # the parser of a class's arguments, whose caller may have other choices
             raise TypeError(message) from ex
         raise ParseFailed(one_line(message)) from ex
+
+    def dump(self, namespace: Namespace, *args: Any, **kwargs: Any) -> str:
+        """The configuration as text, with one spelling of each class."""
+        spell_once(namespace := namespace.clone())
+        return super().dump(namespace, *args, **kwargs)
+
+
+def spell_once(value: Any) -> None:
+    """Gives each class in a configuration the one path that `one_spelling` tells."""
+    if isinstance(value, Namespace):
+        for name, item in vars(value).items():
+            if name == "class_path":
+                value.class_path = one_spelling(item)
+            spell_once(item)
+    elif isinstance(value, list):
+        for item in value:
+            spell_once(item)
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
@@ -92,7 +110,8 @@ def flags(
 
 def config_flags(args: Sequence[str]) -> list[str]:
     """What `--config` and `-c` name."""
-    return [value for name, value in flags(args) if name in ("--config", "-c") and value is not None]
+    named = flags(args, lambda name: name != "--print_config")
+    return [value for name, value in named if name in ("--config", "-c") and value is not None]
 
 
 def explain(parser: DigitsParser, args: Sequence[str], message: str) -> UserError:

@@ -20,6 +20,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 from tqdm import tqdm
 
 from lecun_repro.cli.build import resolve
+from lecun_repro.cli.overlays import text_in_full
 from lecun_repro.data.draws import draw_indices
 from lecun_repro.data.sources import SOURCES, SourceName
 from lecun_repro.errors import fault
@@ -38,7 +39,7 @@ class Run(NamedTuple):
 
     row: str
     seed: int
-    yaml: str  # the row's file, whatever becomes of it meanwhile
+    yaml: str  # the row's file in full, whatever becomes of it meanwhile
     flags: list[str]
     folder: Path
     config_hash: str
@@ -175,7 +176,7 @@ def plan(file: Path, config: dict[str, Any], seeds: list[int], vary_draw: bool, 
     n -= data["holdout"]
     updates = 1 if data["batch_size"] == "full" else -(-n // data["batch_size"])
     logs = trainer["logger"]["init_args"]["save_dir"] if isinstance(trainer["logger"], dict) else "lightning_logs"
-    runs = []
+    runs, text = [], text_in_full(file)
     for seed in seeds:
         digest = config_hash(for_seed(config, seed, vary_draw))
         folder = Path(logs) / row_of(file) / f"seed_{seed}_{digest}"
@@ -184,7 +185,7 @@ def plan(file: Path, config: dict[str, Any], seeds: list[int], vary_draw: bool, 
         flags += ["--data.draw", str(seed)] if vary_draw else []
         every = trainer["check_val_every_n_epoch"] or 1
         passes = trainer["max_epochs"]
-        runs.append(Run(row_of(file), seed, file.read_text(), flags, folder, digest, passes, updates, every))
+        runs.append(Run(row_of(file), seed, text, flags, folder, digest, passes, updates, every))
     return runs
 
 
