@@ -19,7 +19,7 @@ from lecun_repro.cli.parser import SEEDS
 from lecun_repro.data.datamodule import DigitsDataModule
 from lecun_repro.data.draws import draw_indices
 from lecun_repro.data.sources import SOURCES
-from lecun_repro.errors import DataError, UserError, fault, one_line
+from lecun_repro.errors import BadArgument, fault, one_line, prefixed
 from lecun_repro.models.base import Network
 from lecun_repro.models.heads import Head
 from lecun_repro.runs.checkpoints import CHECKPOINT, load_checkpoint
@@ -156,7 +156,7 @@ def check_passes(trainer: Namespace) -> None:
 
 def check_data(data: Namespace, trainer: Namespace) -> None:
     values = {key: value for key, value in data.as_dict().items() if not key.startswith("__")}
-    with mapped_errors("data"):
+    with prefixed("data."):
         DigitsDataModule(**values)
     counts = SOURCES[values["source"]].COUNTS
     for part, has in counts.items():
@@ -172,25 +172,6 @@ def check_data(data: Namespace, trainer: Namespace) -> None:
     limit = trainer.limit_train_batches
     if isinstance(limit, float) and 0 < limit < 1 and int(updates * limit) < 1:
         raise fault("trainer.limit_train_batches", limit, f"at least one of the pass's {updates} updates")
-
-
-class mapped_errors:
-    """A ValueError whose message begins with the name of an argument becomes the error of the key `prefix.name`."""
-
-    def __init__(self, prefix: str) -> None:
-        self.prefix = prefix
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type | None, error: BaseException | None, traceback: Any) -> None:
-        if isinstance(error, ValueError) and not isinstance(error, DataError):
-            name, _, rest = one_line(str(error)).partition(" ")
-            for word in ("; allowed: ", ", expected "):
-                if word in rest:
-                    given, _, allowed = rest.partition(word)
-                    raise UserError(f"{self.prefix}.{name}: {given.removeprefix('is ')}; allowed: {allowed}") from None
-            raise UserError(f"{self.prefix}: {one_line(str(error))}") from None
 
 
 def check_optimizer(config: Namespace) -> Optimizer:

@@ -4,7 +4,8 @@ import errno
 import json
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,15 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, LRSched
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.optim import Optimizer
 
-from lecun_repro.cli.checks import check, mapped_errors
+from lecun_repro.cli.checks import check
 from lecun_repro.cli.config_files import check_sections, load_config
 from lecun_repro.cli.help import HelpfulParser, set_subcommand_help
-from lecun_repro.cli.parser import ParseFailed, config_flags, explain, flags
+from lecun_repro.cli.parser import LINKED, config_flags, flags
 from lecun_repro.cli.paths import check_paths
 from lecun_repro.cli.predictions import printable
 from lecun_repro.cli.trainer import DigitsTrainer
 from lecun_repro.data.datamodule import DigitsDataModule
-from lecun_repro.errors import UserError, fault, one_line
+from lecun_repro.errors import UserError, fault, one_line, prefixed
 from lecun_repro.models.base import Network
 from lecun_repro.models.heads import Head
 from lecun_repro.runs.checkpoints import check_fits, checkpoint_config, load_checkpoint
@@ -39,14 +40,6 @@ from lecun_repro.training.compile_cache import CompileError
 from lecun_repro.training.module import DigitClassifier
 
 PROGRAM = "lecun-repro"
-
-# Arguments that come from another key alone.
-LINKED = {
-    "model.optimizer": "optimizer",
-    "model.lr_scheduler": "lr_scheduler",
-    "model.seed": "seed_everything",
-    "data.seed": "seed_everything",
-}
 
 # A disk that is full or may not be written to, which no program can put right.
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
@@ -100,10 +93,7 @@ class DigitsCLI(LightningCLI):
         """Parses and checks, so that nothing is built from what could not run."""
         for path in config_flags(args):
             check_sections(load_config(path), LINKED)
-        try:
-            self.config = parser.parse_args(args)  # LightningCLI's own warns where both args and sys.argv are there
-        except ParseFailed as failed:
-            raise explain(self._subcommand_parsers[args[0]], args[1:], str(failed)) from None  # type: ignore[arg-type]
+        self.config = parser.parse_args(args)  # LightningCLI's own warns where both args and sys.argv are there
         for key, value in list(self.config.items()):
             if isinstance(value, int | float) and type(value) is not bool:
                 # A number that has passed a range check, which a class without one could not write down.
@@ -118,21 +108,9 @@ class DigitsCLI(LightningCLI):
         torch.set_num_threads(self.config[self.subcommand].threads)
 
     def _add_instantiators(self) -> None:
-        """Lightning's keep hyperparameters for `load_from_checkpoint`, which nothing here uses."""
-
-    def instantiate_classes(self) -> None:
-        try:
-            super().instantiate_classes()
-        except ValueError as error:
-            cause: BaseException = error
-            while cause.__cause__ is not None:
-                cause = cause.__cause__
-            for frame, _ in traceback.walk_tb(cause.__traceback__):
-                made = frame.f_locals.get("self")
-                if frame.f_code.co_name == "__init__" and isinstance(made, Network | Head):
-                    with mapped_errors(f"model.{'network' if isinstance(made, Network) else 'head'}.init_args"):
-                        raise cause from None
-            raise
+        """Networks and heads whose arguments are refused by their keys. (Lightning's own keep hyperparameters.)"""
+        for key, base in (("network", Network), ("head", Head)):
+            self.parser.add_instantiator(partial(made, f"model.{key}.init_args."), base)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         if self.subcommand != "fit":
@@ -207,6 +185,12 @@ class DigitsCLI(LightningCLI):
         if path is None:
             return "; nothing is kept, as no pass was whole"
         return f"; go on with the same command and --ckpt_path {path}"
+
+
+def made(prefix: str, kind: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """`kind(*args, **kwargs)`, whose arguments are the keys that begin with `prefix`."""
+    with prefixed(prefix):
+        return kind(*args, **kwargs)
 
 
 def with_checkpoint_config(args: list[str], trusted: Sequence[str] = ()) -> list[str]:
