@@ -152,7 +152,9 @@ class DigitsParser(LightningArgumentParser):
         if not (bases := class_types(hint)):
             return Problem(key, "missing", f"{described(hint)}, given with --{key}")
         name = known_classes(bases)[-1]
-        return Problem(key, "missing", f"{described(bases[0])}, such as {name}; give it with --config FILE or --{key} {name}")
+        return Problem(
+            key, "missing", f"{described(bases[0])}, such as {name}; give it with --config FILE or --{key} {name}"
+        )
 
     def typed(self) -> dict[str, Any]:
         """The type of every key that may be given to this parser."""
