@@ -14,7 +14,7 @@ from lecun_repro.data.draws import draw_indices
 from lecun_repro.data.images import ImageDigits, read_images
 from lecun_repro.data.sources import SOURCES, SourceName
 from lecun_repro.data.splits import Split
-from lecun_repro.errors import DataError
+from lecun_repro.errors import BadArgument, DataError
 
 
 class DigitsDataModule(LightningDataModule):
@@ -189,7 +189,7 @@ class DigitsDataModule(LightningDataModule):
 
 def _require_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
     if value not in choices:
-        raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}")
+        raise BadArgument(name, value, ", ".join(map(str, choices)))
 
 
 def _require_integer(
@@ -200,4 +200,4 @@ def _require_integer(
         return
     bounds = f"from {least}" + (f" to {most}" if most is not None else "")
     others = "".join(f" or {choice!r}" for choice in or_one_of)
-    raise ValueError(f"{name} is {value!r}, expected an integer {bounds}{others}")
+    raise BadArgument(name, value, f"an integer {bounds}{others}")

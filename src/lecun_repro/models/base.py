@@ -8,6 +8,8 @@ from jsonargparse.typing import restricted_number_type
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lecun_repro.errors import BadArgument
+
 BACKGROUND = -1.0  # paper: what lies outside the 16x16 field; it stays -1 with every activation (article)
 Dropout = restricted_number_type("Dropout", float, [(">=", 0), ("<", 1)])
 SCALED_TANH_LIMIT = 1.7159
@@ -35,9 +37,9 @@ FAN_IN_POWER = {"article": 0.5, "paper": 1.0}  # weights start in +-2.4 / fan-in
 
 
 def hidden_activation(name: str) -> Callable[[Tensor], Tensor]:
-    """The function behind a hidden activation's name; ValueError for an unknown one."""
+    """The function behind a hidden activation's name; BadArgument for an unknown one."""
     if name not in ACTIVATIONS:
-        raise ValueError(f"activation is {name!r}; allowed: {', '.join(ACTIVATIONS)}")
+        raise BadArgument("activation", name, ", ".join(ACTIVATIONS))
     return ACTIVATIONS[name]
 
 
@@ -102,8 +104,8 @@ def initial_weights(
     """Weights drawn evenly from +-2.4 / sqrt(fan-in) (article), or from +-2.4 / fan-in (paper).
 
     Raises:
-        ValueError: another `init`.
+        BadArgument: another `init`.
     """
     if init not in FAN_IN_POWER:
-        raise ValueError(f"init is {init!r}; allowed: {', '.join(FAN_IN_POWER)}")
+        raise BadArgument("init", init, ", ".join(FAN_IN_POWER))
     return nn.Parameter((torch.rand(shape, generator=generator) - 0.5) * 2 * 2.4 / fan_in ** FAN_IN_POWER[init])
