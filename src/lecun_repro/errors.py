@@ -14,6 +14,23 @@ class UserError(Exception):
     """What a user can put right; shown as one line."""
 
 
+class BadArgument(ValueError):
+    """A value that an argument may not have; raised where the argument is checked.
+
+    Args:
+        name: The argument; on the command line its key goes before it (`model.network.init_args.dropout`).
+        given: Its value.
+        allowed: What it may be, in words.
+    """
+
+    def __init__(self, name: str, given: Any, allowed: str) -> None:
+        super().__init__(name, given, allowed)  # all three, so that it survives pickling
+        self.name, self.given, self.allowed = name, given, allowed
+
+    def __str__(self) -> str:
+        return f"{self.name}: {one_line(shown(self.given))}; allowed: {one_line(self.allowed)}"
+
+
 def fault(key: str, given: Any, allowed: str) -> UserError:
     """The one form that all errors of keys and values have."""
     return UserError(f"{key}: {one_line(shown(given))}; allowed: {one_line(allowed)}")
