@@ -20,7 +20,7 @@ def test_every_layout_is_found(small_mnist, folder, packed) -> None:
     home.mkdir(parents=True, exist_ok=True)
     for name, content in small_mnist.contents.items():
         (home / (f"{name}.gz" if packed else name)).write_bytes(gzip.compress(content) if packed else content)
-    split = mnist.load("test", np.array([5, 2]), small_mnist.root)
+    split = mnist.MNIST().load("test", np.array([5, 2]), small_mnist.root)
     assert split.labels.tolist() == small_mnist.labels["test"][[5, 2]].tolist()
     assert torch.equal(split.images, mnist.to_16x16(small_mnist.images["test"][[5, 2]]))
 
@@ -95,7 +95,7 @@ def test_another_content_is_refused_with_file_fault_and_digests(small_mnist, nam
     path.write_bytes(gzip.compress(content) if packed else content)
     before = path.read_bytes()
     with pytest.raises(DataError, match=fault) as error:
-        mnist.load("train", np.arange(3), small_mnist.root)
+        mnist.MNIST().load("train", np.arange(3), small_mnist.root)
     assert str(path) in str(error.value) and "\n" not in str(error.value)
     assert mnist.DIGESTS[name] in str(error.value)
     assert path.read_bytes() == before
@@ -105,19 +105,19 @@ def test_only_the_part_asked_for_is_opened(small_mnist) -> None:
     small_mnist.write()
     for name in mnist.FILES["test"]:
         (small_mnist.home / f"{name}.gz").unlink()
-    assert len(mnist.load("train", np.arange(3), small_mnist.root).labels) == 3
+    assert len(mnist.MNIST().load("train", np.arange(3), small_mnist.root).labels) == 3
 
 
 def test_real_article_digits(real_data) -> None:
     data = DigitsDataModule(root=real_data)
     data.setup()
     assert data.train.labels.bincount().tolist() == [724, 826, 756, 765, 708, 632, 701, 744, 720, 715]
-    assert data.second.labels.bincount().tolist() == [217, 231, 216, 177, 195, 172, 191, 206, 200, 202]
+    assert data.splits["test"].labels.bincount().tolist() == [217, 231, 216, 177, 195, 172, 191, 206, 200, 202]
     assert data.train.images.min() == -1 and data.train.images.max() <= 1
 
 
 def test_real_full_set(real_data) -> None:
     data = DigitsDataModule(draw="full", test_size=10_000, root=real_data)
     data.setup()
-    assert (data.n_train, len(data.second.labels)) == (50_000, 10_000)
+    assert (data.n_train, len(data.splits["test"].labels)) == (50_000, 10_000)
     assert data.train.labels[:5].tolist() == [5, 0, 4, 1, 9]

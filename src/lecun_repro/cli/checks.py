@@ -16,10 +16,8 @@ from torch import nn
 from torch.optim import SGD, Optimizer
 
 from lecun_repro.cli.parser import SEEDS
-from lecun_repro.data.datamodule import DigitsDataModule
-from lecun_repro.data.draws import draw_indices
-from lecun_repro.data.sources import SOURCES
-from lecun_repro.errors import DataError, UserError, fault, one_line
+from lecun_repro.data.plan import plan
+from lecun_repro.errors import BadArgument, DataError, UserError, fault, one_line
 from lecun_repro.models.base import Network
 from lecun_repro.models.heads import Head
 from lecun_repro.runs.checkpoints import CHECKPOINT, load_checkpoint
@@ -67,7 +65,7 @@ def check(subcommand: str, config: Namespace) -> None:
         raise fault("seed_everything", seed, SEEDS)
     if config.threads > MOST_THREADS:
         raise fault("threads", config.threads, f"an integer from 1 to {MOST_THREADS}")
-    for key in ("trainer", "optimizer", "lr_scheduler", "model.network", "model.head"):
+    for key in ("trainer", "optimizer", "lr_scheduler", "model.network", "model.head", "data.augment"):
         check_no_hidden_class(config.get(key), key)
     for key, base in (("model.network", Network), ("model.head", Head)):
         if import_object(path := config[key].class_path) is base:
@@ -155,23 +153,17 @@ def check_passes(trainer: Namespace) -> None:
 
 
 def check_data(data: Namespace, trainer: Namespace) -> None:
-    values = {key: value for key, value in data.as_dict().items() if not key.startswith("__")}
-    with mapped_errors("data"):
-        DigitsDataModule(**values)
-    counts = SOURCES[values["source"]].COUNTS
-    for part, has in counts.items():
-        if (values[f"{part}_size"] or 1) > has:
-            raise fault(f"data.{part}_size", values[f"{part}_size"], f"1 to {has}, all that {values['source']} has")
-    drawn = len(draw_indices(values["source"], values["draw"], counts, values["train_size"], values["test_size"]).train)
-    if values["holdout"] >= drawn:
-        raise fault("data.holdout", values["holdout"], f"0 to {drawn - 1}, as there are {drawn} training digits")
-    kept = drawn - values["holdout"]
-    if values["batch_size"] != "full" and values["batch_size"] > kept:
-        raise fault("data.batch_size", values["batch_size"], f"1 to {kept}, the training digits, or full")
-    updates = 1 if values["batch_size"] == "full" else math.ceil(kept / values["batch_size"])
-    limit = trainer.limit_train_batches
-    if isinstance(limit, float) and 0 < limit < 1 and int(updates * limit) < 1:
-        raise fault("trainer.limit_train_batches", limit, f"at least one of the pass's {updates} updates")
+    section = "data"
+    try:
+        counts = plan(**data.as_dict())
+        section = "trainer"
+        counts.updates(trainer.limit_train_batches)
+    except BadArgument as error:
+        raise fault(f"{section}.{error.name}", error.given, error.allowed) from None
+    for number, augmentation in enumerate(data.augment or []):
+        if inspect.isabstract(import_object(path := augmentation.class_path)):
+            key, allowed = f"data.augment[{number}].class_path", "a subclass of Augmentation with `draw` and `apply`"
+            raise fault(key, path, allowed)
 
 
 class mapped_errors:

@@ -5,9 +5,10 @@ LeCun, Cortes, Burges: "The MNIST database of handwritten digits", four files in
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from lecun_repro.data.download import check_digest, obtain
+from lecun_repro.data.draws import ARTICLE_SEED, Draw, DrawName, permuted
+from lecun_repro.data.sources.base import Source
 from lecun_repro.data.splits import Split
 from lecun_repro.errors import DataError
 
@@ -24,7 +27,6 @@ MIRRORS: tuple[str, ...] = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
 LAYOUTS = ("mnist", "", "MNIST/raw")  # under the data root; downloads go to the first
-COUNTS = {"train": 60_000, "test": 10_000}
 FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
@@ -36,23 +38,32 @@ DIGESTS = {  # sha256 of the decompressed files
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
 CHUNK = 4096  # digits converted at a time
+ARTICLE_SIZES = {"train": 7_291, "test": 2_007}  # as many as the paper had
+FULL = 50_000  # the article's "50k": which 50,000 it leaves unsaid; the first are our choice
 
 
-def load(part: str, indices: np.ndarray, root: Path) -> Split:
-    """The digits at `indices` of a file pair, in that order; no other file is opened.
+class MNIST(Source):
+    """70,000 digits in four files, of which the article's draws take fewer.
 
-    Args:
-        part: `train` or `test`.
-        indices: (n,) integers into the part's digits.
-        root: The data root.
-
-    Raises:
-        DataError: A file is missing, or not MNIST's.
+    `article` is the article's exact draw of 7,291 and 2,007; an integer draws by the same procedure from another seed;
+    `full` is the first 50,000 of the train file in file order, with the article's test digits.
     """
-    images_name, labels_name = FILES[part]
-    labels = _obtain(labels_name, root, partial(parse_labels, count=COUNTS[part]))
-    images = _obtain(images_name, root, partial(parse_images, count=COUNTS[part]))
-    return Split(to_16x16(images[indices]), torch.from_numpy(labels[indices].astype(np.int64)))
+
+    counts: ClassVar = {"train": 60_000, "test": 10_000}
+
+    def sizes(self, draw: DrawName | int) -> Mapping[str, int]:
+        return ARTICLE_SIZES | ({"train": FULL} if draw == "full" else {})
+
+    def order(self, draw: DrawName | int) -> Draw:
+        drawn = permuted(self.counts, draw if isinstance(draw, int) else ARTICLE_SEED)
+        return drawn._replace(train=np.arange(self.counts["train"])) if draw == "full" else drawn
+
+    def load(self, part: str, indices: np.ndarray, root: Path) -> Split:
+        """No other file is opened than those of the part."""
+        images_name, labels_name = FILES[part]
+        labels = _obtain(labels_name, root, partial(parse_labels, count=self.counts[part]))
+        images = _obtain(images_name, root, partial(parse_images, count=self.counts[part]))
+        return Split(to_16x16(images[indices]), torch.from_numpy(labels[indices].astype(np.int64)))
 
 
 def _obtain(name: str, root: Path, parse: Callable[[bytes], np.ndarray]) -> np.ndarray:

@@ -8,17 +8,18 @@ proven. One digit per line of text: the label, then 256 pixels from -1 to 1 with
 import hashlib
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
 
 from lecun_repro.data.download import check_digest, obtain
+from lecun_repro.data.sources.base import Source
 from lecun_repro.data.splits import Split
 from lecun_repro.errors import DataError
 
 MIRRORS: tuple[str, ...] = ("https://hastie.su.domains/ElemStatLearn/datasets/",)
 LAYOUTS = ("usps", "")  # under the data root; downloads go to the first
-COUNTS = {"train": 7_291, "test": 2_007}
 FILES = {"train": "zip.train", "test": "zip.test"}
 DIGESTS = {  # sha256 of the labels (uint8), then the pixels in thousandths (little-endian int16)
     "zip.train": "bb8c5577af2800d9a092a9516d927235e3eb00a05bf99fe8b76b432f12f748ae",
@@ -27,21 +28,17 @@ DIGESTS = {  # sha256 of the labels (uint8), then the pixels in thousandths (lit
 FIELDS = 1 + 16 * 16
 
 
-def load(part: str, indices: np.ndarray, root: Path) -> Split:
-    """The digits at `indices` of a file, in that order; the other file is not opened.
+class USPS(Source):
+    """7,291 and 2,007 digits in two files."""
 
-    Args:
-        part: `train` or `test`.
-        indices: (n,) integers into the part's digits.
-        root: The data root.
+    counts: ClassVar = {"train": 7_291, "test": 2_007}
 
-    Raises:
-        DataError: The file is missing, or not the zip-code digits; malformed text is named by its line.
-    """
-    name = FILES[part]
-    labels, thousandths = obtain(name, root, LAYOUTS, MIRRORS, partial(_read, name=name, count=COUNTS[part]))
-    images = torch.from_numpy((thousandths[indices] / 1000).astype(np.float32)).view(-1, 1, 16, 16)
-    return Split(images, torch.from_numpy(labels[indices].astype(np.int64)))
+    def load(self, part: str, indices: np.ndarray, root: Path) -> Split:
+        """The other part's file is not opened; malformed text is named by its line."""
+        name, count = FILES[part], self.counts[part]
+        labels, thousandths = obtain(name, root, LAYOUTS, MIRRORS, partial(_read, name=name, count=count))
+        images = torch.from_numpy((thousandths[indices] / 1000).astype(np.float32)).view(-1, 1, 16, 16)
+        return Split(images, torch.from_numpy(labels[indices].astype(np.int64)))
 
 
 def _read(content: bytes, name: str, count: int) -> tuple[np.ndarray, np.ndarray]:
