@@ -137,10 +137,10 @@ def checkpoint_config(saved: dict[str, Any], named: Sequence[str]) -> dict[str, 
     if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
         raise ValueError("names no configuration")
     taken = {key: config[key] for key in TAKEN if key in config}
-    values = [value for value in _values(taken, MOST_VALUES) if isinstance(value, dict)]
-    names = [value["class_path"] for value in values if "class_path" in value]
-    # A source of digits is named by a plain word, or by the import path of its class.
-    names += [value["source"] for value in values if "." in str(value.get("source", ""))]
+    values = _values(taken, MOST_VALUES)
+    names = [value["class_path"] for value in values if isinstance(value, dict) and "class_path" in value]
+    if isinstance(data := taken.get("data"), dict) and "." in str(data.get("source")):  # the import path of a class
+        names.append(data["source"])
     for name in names:
         if not isinstance(name, str) or (name and not name.startswith(TRUSTED) and name not in named):
             raise ValueError(f"names the class {name}, which would be imported; name it yourself, if you trust it")
