@@ -68,7 +68,7 @@ def digits(real_data: Path) -> np.ndarray:
 
 def test_digits(root: Path) -> np.ndarray:
     def images(content: bytes) -> np.ndarray:
-        return mnist.parse_images(content, 10_000)
+        return mnist.parse_idx(content, (10_000, 28, 28))
 
     drawn = mnist.MNIST().order("article").test[:2007]
     return mnist.obtain("t10k-images-idx3-ubyte", root, mnist.LAYOUTS, (), images)[drawn]

@@ -161,7 +161,7 @@ def check_data(data: Namespace, trainer: Namespace) -> None:
     except BadArgument as error:
         raise fault(f"{section}.{error.name}", error.given, error.allowed) from None
     for number, augmentation in enumerate(data.augment or []):
-        if inspect.isabstract(import_object(path := augmentation.class_path)):
+        if import_object(path := augmentation.class_path).__abstractmethods__:
             key, allowed = f"data.augment[{number}].class_path", "a subclass of Augmentation with `draw` and `apply`"
             raise fault(key, path, allowed)
 

@@ -75,11 +75,10 @@ def find(name: str, folders: Sequence[Path]) -> Path | None:
     return None
 
 
-def check_digest(digest: str, expected: str, fault: str = "") -> None:
-    """Refuses content whose sha256 is not the expected one, with the `fault` that the parser saw, if any."""
+def check_digest(digest: str, expected: str) -> None:
+    """Refuses content whose sha256 is not the expected one."""
     if digest != expected:
-        fault = f"{fault}; " if fault else ""
-        raise DataError(f"{fault}sha256 of the content is {digest}, expected {expected}")
+        raise DataError(f"sha256 of the content is {digest}, expected {expected}")
 
 
 def gunzip(body: bytes) -> bytes:

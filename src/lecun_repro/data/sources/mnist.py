@@ -5,8 +5,7 @@ LeCun, Cortes, Burges: "The MNIST database of handwritten digits", four files in
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -60,65 +59,40 @@ class MNIST(Source):
 
     def load(self, part: str, indices: np.ndarray, root: Path) -> Split:
         """No other file is opened than those of the part."""
-        images_name, labels_name = FILES[part]
-        labels = _obtain(labels_name, root, partial(parse_labels, count=self.counts[part]))
-        images = _obtain(images_name, root, partial(parse_images, count=self.counts[part]))
+        count, (images_name, labels_name) = self.counts[part], FILES[part]
+        labels = _obtain(labels_name, root, (count,))
+        images = _obtain(images_name, root, (count, 28, 28))
         return Split(to_16x16(images[indices]), torch.from_numpy(labels[indices].astype(np.int64)))
 
 
-def _obtain(name: str, root: Path, parse: Callable[[bytes], np.ndarray]) -> np.ndarray:
+def _obtain(name: str, root: Path, shape: tuple[int, ...]) -> np.ndarray:
     def read(content: bytes) -> np.ndarray:
-        digest = hashlib.sha256(content).hexdigest()
-        try:
-            items = parse(content)
-        except DataError as fault:
-            check_digest(digest, DIGESTS[name], str(fault))
-            raise
-        check_digest(digest, DIGESTS[name])
+        items = parse_idx(content, shape)
+        check_digest(hashlib.sha256(content).hexdigest(), DIGESTS[name])
         return items
 
     return obtain(name, root, LAYOUTS, MIRRORS, read)
 
 
-def parse_images(content: bytes, count: int) -> np.ndarray:
-    """(count, 28, 28) uint8, 0 background to 255 ink, as a view of the content."""
-    images = parse_idx(content, dimensions=3)
-    if images.shape != (count, 28, 28):
-        raise DataError(f"holds {_times(images.shape)} pixels, expected {_times((count, 28, 28))}")
-    return images
-
-
-def parse_labels(content: bytes, count: int) -> np.ndarray:
-    """(count,) uint8, 0 to 9, as a view of the content."""
-    labels = parse_idx(content, dimensions=1)
-    if len(labels) != count:
-        raise DataError(f"holds {len(labels):,} labels, expected {count:,}")
-    if (labels > 9).any():
-        first = int(np.argmax(labels > 9))
-        raise DataError(f"label number {first} (from 0) is {labels[first]}, expected 0 to 9")
-    return labels
-
-
-def parse_idx(content: bytes, dimensions: int) -> np.ndarray:
-    """The array in an IDX file of unsigned bytes, as a view of the content.
+def parse_idx(content: bytes, shape: tuple[int, ...]) -> np.ndarray:
+    """The array of this shape in an IDX file of unsigned bytes, as a view of the content.
 
     The format: two zeros, 8 for the type, the number of dimensions, each size as a big-endian 32-bit integer,
     then the bytes in row-major order.
+
+    Raises:
+        DataError: It holds something else.
     """
+    header = bytes((0, 0, 8, len(shape))) + np.array(shape, ">u4").tobytes()
     if not content:
         raise DataError("the file is empty")
-    magic = bytes((0, 0, 8, dimensions))
-    if content[:4] != magic:
-        begins = f"it begins with {content[:4]!r}, not {magic!r}"
-        raise DataError(f"not an IDX file of {dimensions} dimensions: {begins}")
-    header = 4 + 4 * dimensions
-    if len(content) < header:
-        raise DataError(f"truncated IDX header: {len(content)} of {header} bytes")
-    sizes = tuple(int(size) for size in np.frombuffer(content, ">u4", dimensions, offset=4))
-    expected = header + math.prod(sizes)
+    if not content.startswith(header):
+        begins = f"it begins with {content[: len(header)]!r}, not {header!r}"
+        raise DataError(f"no {' x '.join(map(str, shape))} bytes in the IDX format: {begins}")
+    expected = len(header) + math.prod(shape)
     if len(content) != expected:
-        raise DataError(f"{len(content):,} bytes, where {_times(sizes)} items need {expected:,}")
-    return np.frombuffer(content, np.uint8, offset=header).reshape(sizes)
+        raise DataError(f"{len(content):,} bytes, expected {expected:,}")
+    return np.frombuffer(content, np.uint8, offset=len(header)).reshape(shape)
 
 
 def to_16x16(images: np.ndarray) -> Tensor:
@@ -132,7 +106,3 @@ def to_16x16(images: np.ndarray) -> Tensor:
         chunk = interpolate(chunk / 127.5 - 1, (16, 16), mode="bilinear", align_corners=False)
         small[first : first + CHUNK] = chunk
     return small
-
-
-def _times(sizes: tuple[int, ...]) -> str:
-    return " x ".join(f"{size:,}" for size in sizes)

@@ -65,12 +65,12 @@ def parse_zip(content: bytes, count: int) -> tuple[np.ndarray, np.ndarray]:
     for row, line in enumerate(lines[:count]):
         fields = line.split(maxsplit=FIELDS)  # no further: a foreign file may be one endless line
         if len(fields) != FIELDS:
-            given = "more" if len(fields) > FIELDS else f"{len(fields)} fields"
-            raise DataError(f"line {row + 1}: {given}, expected {FIELDS} (a label and 256 pixels)")
+            number = "more" if len(fields) > FIELDS else f"{len(fields)} fields"
+            raise DataError(f"line {row + 1}: {number}, expected {FIELDS} (a label and 256 pixels)")
         try:
             table[row] = np.array(fields, dtype=np.float64)
-        except ValueError:
-            raise DataError(f"line {row + 1}: {_no_number(fields)!r} is not a number") from None
+        except ValueError as error:
+            raise DataError(f"line {row + 1}: {str(error)[:80]}") from None
     _check(table)
     if len(lines) != count:
         raise DataError(f"{len(lines):,} lines, expected {count:,} (one per digit)")
@@ -87,13 +87,3 @@ def _check(table: np.ndarray) -> None:
         if field == 0:
             raise DataError(f"line {row + 1}: label {value}, expected an integer from 0 to 9")
         raise DataError(f"line {row + 1}: pixel {field} is {value}, expected -1 to 1")
-
-
-def _no_number(fields: list[bytes]) -> str:
-    """The first field that is not a number, shortened."""
-    for field in fields:
-        try:
-            float(field)
-        except ValueError:
-            return field[:20].decode("ascii", "backslashreplace")
-    return ""
