@@ -53,7 +53,7 @@ def obtain(
     Raises:
         DataError: naming the file and the fault, or every mirror with its failure.
     """
-    path = find(name, [root / layout for layout in layouts])
+    path = find_file(name, [root / layout for layout in layouts])
     if path is None:
         return _download(name, root, layouts, mirrors, read)
     try:
@@ -62,7 +62,7 @@ def obtain(
         raise DataError(f"{path}: {fault} (left as it is; move it away to have it downloaded)") from None
 
 
-def find(name: str, folders: Sequence[Path]) -> Path | None:
+def find_file(name: str, folders: Sequence[Path]) -> Path | None:
     """The first of `<folder>/<name>.gz` and `<folder>/<name>` that exists."""
     for path in (folder / candidate for folder in folders for candidate in (f"{name}.gz", name)):
         try:
@@ -120,7 +120,7 @@ def _download(name: str, root: Path, layouts: Sequence[str], mirrors: Sequence[s
             body = fetch(url)
             result = read(gunzip(body))
         except (ValueError, OSError, HTTPException) as error:  # ValueError: also an absurd redirect
-            failures.append(f"  {url}: {_fault(error)}")
+            failures.append(f"  {url}: {_reason(error)}")
             continue
         _store(body, root / layouts[0] / f"{name}.gz")
         return result
@@ -167,7 +167,7 @@ def _store(body: bytes, path: Path) -> None:
         raise DataError(f"{path}: cannot be written: {error.strerror}") from None
 
 
-def _fault(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     """A mirror's failure on one line."""
     if isinstance(error, HTTPError):
         error.close()
