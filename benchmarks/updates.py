@@ -31,6 +31,7 @@ from torch.nn import functional as F
 from torch.optim import SGD, AdamW, Optimizer
 from torch.utils.data import DataLoader, TensorDataset
 
+from lecun_repro.data.augment import Augmentations
 from lecun_repro.data.blocks import Blocks
 from lecun_repro.data.datamodule import DigitsDataModule
 from lecun_repro.data.splits import Split
@@ -197,8 +198,7 @@ class Engine:
             block_size=BLOCK_SIZE,
             updates=updates,
             limit=1.0,
-            shift="roll" if self.row.shift else None,
-            seed=SEED,
+            augmentations=Augmentations("roll" if self.row.shift else None, seed=SEED),
             pass_index=lambda: self.passes,
         )
         keep = torch.rand((n, self.net.dropout_units)) >= self.row.dropout if self.row.dropout else None

@@ -68,7 +68,7 @@ FLAGS = [
     ("--data.batch_size=0", "data.batch_size", "0", "an integer >0 or full"),
     ("--data.batch_size=21", "data.batch_size", "21", "1 to 20"),
     ("--data.batch_size=1.5", "data.batch_size", "1.5", "an integer >0 or full"),
-    ("--data.source=mnits", "data.source", "mnits", "mnist, digits, usps"),
+    ("--data.source=mnits", "data.source", "mnits", "digits, mnist, usps"),
     ("--data.draw=5000000000", "data.draw", "5000000000", "from 0 to 4294967295"),
     ("--data.draw=artcle", "data.draw", "artcle", "article, full or an integer"),
     ("--data.holdout=-1", "data.holdout", "-1", "an integer >=0"),

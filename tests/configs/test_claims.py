@@ -13,8 +13,6 @@ from lecun_repro.__main__ import quiet
 from lecun_repro.cli.build import resolve
 from lecun_repro.cli.config_files import load_config
 from lecun_repro.cli.overlays import configuration
-from lecun_repro.data.draws import draw_indices
-from lecun_repro.data.sources import mnist
 from lecun_repro.runs.identity import config_hash
 
 ROOT = Path(__file__).parents[2]
@@ -122,12 +120,6 @@ def test_the_micro_vit_has_the_size_that_its_file_tells() -> None:
     text = " ".join(FILES["5_micro_vit"].read_text().replace("#", "").split())
     assert f"{vit:,} parameters and {vit_macs:,} multiply-accumulates" in text
     assert f"the convolutional network has {net:,} and {net_macs:,}." in text
-
-
-def test_sets_of_digits_are_nested_and_tested_on_the_same() -> None:
-    small, large = (draw_indices("mnist", "article", mnist.COUNTS, size) for size in (7291, 50000))
-    assert (len(large.train), large.train[:7291].tolist()) == (50000, small.train.tolist())
-    assert large.test.tolist() == small.test.tolist() and len(large.test) == 2007
 
 
 @pytest.mark.parametrize("stem", [stem for stem in CLAIMS if stem.endswith("same_updates")])

@@ -226,6 +226,11 @@ CLASSES: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "a head from elsewhere": (lambda c: config_of(c)["model"].update(head={"class_path": "traps.Trap"}), "traps.Trap"),
     "a network by its name alone": (lambda c: config_of(c)["model"].update(network="traps.Trap"), "no network"),
     "a class among the data": (lambda c: config_of(c)["data"].update(root2={"class_path": "traps.Trap"}), "traps"),
+    "a source from elsewhere": (lambda c: config_of(c)["data"].update(source="traps.Trap"), "traps"),
+    "an augmentation from elsewhere": (
+        lambda c: config_of(c)["data"].update(augment=[{"class_path": "traps.Trap"}]),
+        "traps",
+    ),
     "a class that is a list": (lambda c: config_of(c)["model"]["network"].update(class_path=["x"]), "the class"),
     "a head for a network": (
         lambda c: config_of(c)["model"]["network"].update(class_path="lecun_repro.heads.TanhMSE"),

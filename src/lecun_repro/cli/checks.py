@@ -18,9 +18,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from lecun_repro.cli.parser import SEEDS
 from lecun_repro.cli.paths import leaves
-from lecun_repro.data.datamodule import DigitsDataModule
-from lecun_repro.data.draws import draw_indices
-from lecun_repro.data.sources import SOURCES
+from lecun_repro.data.plan import plan
 from lecun_repro.errors import BadArgument, one_line, prefixed
 from lecun_repro.models.base import Network
 from lecun_repro.models.heads import Head
@@ -143,24 +141,14 @@ def check_passes(trainer: Namespace) -> None:
 
 
 def check_data(data: Namespace, trainer: Namespace) -> None:
-    values = {key: value for key, value in data.as_dict().items() if not key.startswith("__")}
     with prefixed("data."):
-        DigitsDataModule(**values)
-    counts = SOURCES[values["source"]].COUNTS
-    for part, has in counts.items():
-        if (values[f"{part}_size"] or 1) > has:
-            allowed = f"1 to {has}, all that {values['source']} has"
-            raise BadArgument(f"data.{part}_size", values[f"{part}_size"], allowed)
-    drawn = len(draw_indices(values["source"], values["draw"], counts, values["train_size"], values["test_size"]).train)
-    if values["holdout"] >= drawn:
-        raise BadArgument("data.holdout", values["holdout"], f"0 to {drawn - 1}, as there are {drawn} training digits")
-    kept = drawn - values["holdout"]
-    if values["batch_size"] != "full" and values["batch_size"] > kept:
-        raise BadArgument("data.batch_size", values["batch_size"], f"1 to {kept}, the training digits, or full")
-    updates = 1 if values["batch_size"] == "full" else math.ceil(kept / values["batch_size"])
-    limit = trainer.limit_train_batches
-    if isinstance(limit, float) and 0 < limit < 1 and int(updates * limit) < 1:
-        raise BadArgument("trainer.limit_train_batches", limit, f"at least one of the pass's {updates} updates")
+        counts = plan(**data.as_dict())
+    with prefixed("trainer."):
+        counts.updates(trainer.limit_train_batches)
+    for number, augmentation in enumerate(data.augment or []):
+        if import_object(path := augmentation.class_path).__abstractmethods__:
+            key, allowed = f"data.augment[{number}].class_path", "a subclass of Augmentation with `draw` and `apply`"
+            raise BadArgument(key, path, allowed)
 
 
 def check_optimizer(spec: Namespace | None) -> Optimizer:

@@ -21,8 +21,7 @@ from tqdm import tqdm
 
 from lecun_repro.cli.build import resolve
 from lecun_repro.cli.overlays import text_in_full
-from lecun_repro.data.draws import draw_indices
-from lecun_repro.data.sources import SOURCES, SourceName
+from lecun_repro.data.plan import plan as plan_data
 from lecun_repro.errors import fault
 from lecun_repro.files import write_atomically
 from lecun_repro.runs.folders import in_use
@@ -95,7 +94,7 @@ def reproduce(
     seeds: PositiveInt | list[NonNegativeInt] = 5,  # type: ignore[valid-type]
     jobs: PositiveInt = 1,  # type: ignore[valid-type]
     out: str | None = None,
-    source: SourceName | None = None,
+    source: str | None = None,
     vary_draw: bool = False,
     backend: Literal["local", "ray"] = "local",
     overrides: list[str] | None = None,
@@ -110,7 +109,7 @@ def reproduce(
         jobs: Runs at a time; one per core is fastest.
         out: Folder of the results. Default: `results` for MNIST and for configurations on `usps` as they are,
             `lightning_logs/results_<source>` for others.
-        source: Take the digits from another source in every run: `mnist`, `digits` or `usps`.
+        source: Take the digits from another source in every run: `mnist`, `digits`, `usps` or one of your own.
         vary_draw: Draw other digits with every seed: the draw's seed is then the run's.
         backend: `local`, or `ray` for the Ray cluster that this machine belongs to.
         overrides: Flags of `fit`.
@@ -170,11 +169,8 @@ def row_of(file: Path) -> str:
 
 def plan(file: Path, config: dict[str, Any], seeds: list[int], vary_draw: bool, extra: list[str]) -> list[Run]:
     """The runs of one file, resolved as `config`."""
-    data, trainer = config["data"], config["trainer"]
-    counts = SOURCES[data["source"]].COUNTS
-    n = len(draw_indices(data["source"], data["draw"], counts, data["train_size"], data["test_size"]).train)
-    n -= data["holdout"]
-    updates = 1 if data["batch_size"] == "full" else -(-n // data["batch_size"])
+    trainer = config["trainer"]
+    updates = plan_data(**config["data"]).updates(trainer["limit_train_batches"])
     logs = trainer["logger"]["init_args"]["save_dir"] if isinstance(trainer["logger"], dict) else "lightning_logs"
     runs, text = [], text_in_full(file)
     for seed in seeds:

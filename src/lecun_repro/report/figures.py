@@ -109,9 +109,9 @@ def missed_figure(results: Sequence[Results]) -> Figure | None:
     for axes in panels.flat:
         axes.axis("off")
     for axes, index in zip(panels.flat, order, strict=False):
-        axes.imshow(-data.second.images[index, 0].numpy(), cmap="gray", vmin=-1, vmax=1)
+        axes.imshow(-data.splits["test"].images[index, 0].numpy(), cmap="gray", vmin=-1, vmax=1)
         label, predicted = (
-            int(data.second.labels[index]),
+            int(data.splits["test"].labels[index]),
             min(taken_for[index], key=lambda d: (-taken_for[index][d], d)),
         )
         axes.set_title(f"{label} → {predicted}\n{seeds[index]}/{len(results)}", fontsize=8)

@@ -109,8 +109,11 @@ def checkpoint_config(saved: dict[str, Any], named: Sequence[str]) -> dict[str, 
     if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
         raise ValueError("names no configuration")
     taken = {key: config[key] for key in TAKEN if key in config}
-    for value in values_of(taken, MOST_VALUES):
-        name = value.get("class_path", "") if isinstance(value, dict) else ""
+    values = values_of(taken, MOST_VALUES)
+    names = [value["class_path"] for value in values if isinstance(value, dict) and "class_path" in value]
+    if isinstance(data := taken.get("data"), dict) and "." in str(data.get("source")):  # the import path of a class
+        names.append(data["source"])
+    for name in names:
         if not isinstance(name, str) or (name and not name.startswith(TRUSTED) and name not in named):
             raise ValueError(f"names the class {name}, which would be imported; name it yourself, if you trust it")
     for part in ("network", "head"):

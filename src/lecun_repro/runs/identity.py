@@ -64,6 +64,8 @@ def config_hash(config: dict[str, Any]) -> str:
     """
 
     def chosen(value: Any, key: str, signature: dict[str, Any]) -> Any:
+        if key == "data.augment" and value is not None:
+            return [chosen(augmentation, f"{key}.{number}", {}) for number, augmentation in enumerate(value)]
         if not isinstance(value, dict):
             return value
         if "class_path" in value:

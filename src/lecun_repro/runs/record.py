@@ -72,20 +72,22 @@ class RecordRun(SaveConfigCallback):
         if not self.evaluated:  # the checkpoint to go on from was that of the last pass
             for split, result in self.results.items():
                 pl_module.print(result.line(split))
+            pl_module.on_train_end()
+        self.results |= pl_module.results  # those of the end
         if (writer := writer_of(trainer)) is not None:
             show_hyperparameters(writer, hyperparameters(trainer, pl_module))
-            self.show_rejection(writer, pl_module, trainer.current_epoch)
+            self.show_rejection(writer, trainer)
         # Last, as it is what tells that a run is done.
         write_atomically(directory / RESULTS, json.dumps(self.record(trainer, pl_module), indent=1) + "\n")
 
-    def show_rejection(self, writer: SummaryWriter, module: DigitClassifier, passes: int) -> None:
-        """What rejecting digits would buy on the second split, as a figure in TensorBoard."""
-        second = module.splits()[1]
-        curve = self.results[second].rejection if second in self.results else None
+    def show_rejection(self, writer: SummaryWriter, trainer: Trainer) -> None:
+        """What rejecting digits would buy on the evaluation split, as a figure in TensorBoard."""
+        split = trainer.datamodule.evaluation_split  # type: ignore[attr-defined]
+        curve = self.results[split].rejection if split in self.results else None
         if curve is not None:
             from lecun_repro.tensorboard.figures import rejection_figure  # matplotlib, which takes a while
 
-            writer.add_figure(f"rejection/{second}", rejection_figure({second: [curve]}), passes)
+            writer.add_figure(f"rejection/{split}", rejection_figure({split: [curve]}), trainer.current_epoch)
 
     def on_exception(self, trainer: Trainer, pl_module: DigitClassifier, exception: BaseException) -> None:  # type: ignore[override]
         directory = log_dir(trainer)
