@@ -92,8 +92,9 @@ def onnx(model: DigitClassifier, saved: dict[str, Any], to: str) -> tuple[bytes,
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
-        given, why = f"{to} of a {type(model.network).__name__}", one_line(str(cause))[:160]
-        raise fault("to", given, f"a network that torch can translate ({why})") from None
+        why = one_line(str(cause))[:160]
+        file = f"{to} of a {type(model.network).__name__}"
+        raise fault("to", file, f"a network that torch can translate ({why})") from None
     assert program is not None
     program.model.metadata_props.update(record(saved))
     content = program.model_proto.SerializeToString()

@@ -149,7 +149,7 @@ class ConvNet1989(Network):
         return self.activation(x + self.H1b)
 
     def _h2(self, h1: Tensor) -> Tensor:
-        kernels = self._dense_h2().permute(0, 2, 1).unflatten(2, (5, 5))
+        kernels = self.dense_h2().permute(0, 2, 1).unflatten(2, (5, 5))
         x = F.conv2d(F.pad(h1, (2, 2, 2, 2), value=BACKGROUND), kernels, stride=2)
         return self.activation(x + self.H2b)
 
@@ -167,11 +167,11 @@ class ConvNet1989(Network):
         x = self.activation(x + self.H1b.permute(1, 2, 0).reshape(64, 1, maps))
         x = self.H2_patches(x.reshape(64, n * maps))
         x = x.view(16, 25, n, maps).transpose(1, 2).reshape(16 * n, 25 * maps)
-        x = (x @ self._dense_h2().view(maps, 25 * maps).t()).view(16, n, maps)
+        x = (x @ self.dense_h2().view(maps, 25 * maps).t()).view(16, n, maps)
         x = self.activation(x + self.H2b.permute(1, 2, 0).reshape(16, 1, maps))
         return x.permute(1, 2, 0).reshape(n, 16 * maps)
 
-    def _dense_h2(self) -> Tensor:
+    def dense_h2(self) -> Tensor:
         """H2's kernels as if every map read all of H1, with zeros for the connections that are not there.
 
         (map of H2, kernel element, map of H1) = (maps, 25, maps).

@@ -8,7 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lecun_repro.data.datamodule import DigitsDataModule
-from lecun_repro.errors import DataError
 from lecun_repro.report.published import BY_ROW, STEP_FROM, title_of
 from lecun_repro.report.results import Rows, curve_errors, errors
 from lecun_repro.report.statistics import mean_interval
@@ -30,8 +29,8 @@ def seeds_and_mean(axes: Axes, x: float, values: Sequence[float], colour: str = 
 
 def published_points(axes: Axes, points: Mapping[int, float], label: str | None = None) -> None:
     """The article's own numbers, as empty diamonds."""
-    style = {"color": VERMILION, "markersize": 5.5, "markerfacecolor": "none", "linestyle": "none"}
-    axes.plot(list(points), list(points.values()), marker="D", label=label, **style)
+    sizes, errors = list(points), list(points.values())
+    axes.plot(sizes, errors, "D", color=VERMILION, markersize=5.5, markerfacecolor="none", label=label)
 
 
 def waterfall_figure(rows: Rows) -> Figure:
@@ -66,9 +65,8 @@ def curves_figure(rows: Rows, paper: dict[str, tuple[int, float]] | None = None)
         for (row, results), colour in zip(rows.items(), COLOURS * 4, strict=False):
             passes, curves = curve_errors(results, split)
             # Log axis: an error of 0 is drawn at a hundredth of a percent.
-            axes.plot(
-                passes, np.maximum(np.mean(curves, axis=0), 0.01), color=colour, linewidth=1.3, label=title_of(row)
-            )
+            mean = np.maximum(np.mean(curves, axis=0), 0.01)
+            axes.plot(passes, mean, color=colour, linewidth=1.3, label=title_of(row))
         if paper is not None:
             axes.plot(*paper[split], "k*", markersize=10, label="the paper")
         axes.set_yscale("log")
@@ -83,9 +81,9 @@ def missed_figure(results: Sequence[RunResult]) -> Figure | None:
     """The test digits still missed, by how many seeds miss them; None where the digits are not at hand."""
     first = results[0]
     try:
-        data = DigitsDataModule(source=first.source, draw=first.draw, test_size=first.test.n)
+        data = DigitsDataModule(first.source, draw=first.draw, test_size=first.test.n)  # type: ignore[arg-type]
         data.setup()
-    except DataError:
+    except ValueError:
         return None
     taken_for: dict[int, Counter] = {}  # digits by the place of the one that is missed
     for result in results:

@@ -1,8 +1,7 @@
 """Raw results: read, grouped by row and paired by seed."""
 
 import json
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,21 +12,20 @@ Rows = Mapping[str, list[RunResult]]  # by row, in the order of seeds
 Record = TypeVar("Record", RunResult, DivergedRun)
 
 
-def read_list(path: Path) -> list[Any]:
-    """A JSON list; an empty one where there is no file.
+def records(path: Path) -> Iterator[tuple[str, Any]]:
+    """The records of a JSON list, none where there is no file, each with its place for a message.
 
     Raises:
         UserError: It cannot be read, or is something else.
     """
     try:
-        records = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return []
+        content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     except (OSError, ValueError, RecursionError):
-        records = None
-    if not isinstance(records, list):
+        content = None
+    if not isinstance(content, list):
         raise fault("results", path, "a JSON list of results, as reproduce collects them")
-    return records
+    for number, record in enumerate(content, start=1):
+        yield f"{path}, record {number}: ", record
 
 
 def by_row(path: Path, read: Callable[[Any, str], Record]) -> dict[str, list[Record]]:
@@ -36,16 +34,12 @@ def by_row(path: Path, read: Callable[[Any, str], Record]) -> dict[str, list[Rec
     Raises:
         UserError: A record is not what `read` takes, or two are of one row and seed.
     """
-    records: dict[tuple[str, int], Record] = {}
-    for number, value in enumerate(read_list(path), start=1):
-        record = read(value, f"{path}, record {number}")
-        if (record.row, record.seed) in records:
-            raise fault("results", f"{path}, record {number}: row and seed are there twice", "one result of each")
-        records[record.row, record.seed] = record
-    rows: dict[str, list[Record]] = defaultdict(list)
-    for (row, _), record in sorted(records.items()):
-        rows[row].append(record)
-    return dict(rows)
+    rows: dict[str, dict[int, Record]] = {}
+    for place, value in records(path):
+        record = read(value, place)
+        if rows.setdefault(record.row, {}).setdefault(record.seed, record) is not record:
+            raise fault("results", f"{place}{record.row}, seed {record.seed} is there twice", "one record of each")
+    return {row: [record for _, record in sorted(by_seed.items())] for row, by_seed in sorted(rows.items())}
 
 
 def load(path: Path) -> dict[str, list[RunResult]]:
@@ -84,7 +78,7 @@ def paired(rows: Rows, before: str, after: str) -> list[tuple[RunResult, RunResu
 
 def curve_errors(results: Sequence[RunResult], split: str) -> tuple[list[int], list[list[float]]]:
     """The passes that every run has evaluated, and each run's errors after them, in percent."""
-    curves = [{entry.number: entry.splits[split].error for entry in r.curve if split in entry.splits} for r in results]
+    curves = [{entry.pass_: entry.splits[split].error for entry in r.curve if split in entry.splits} for r in results]
     passes = [number for number in curves[0] if all(number in curve for curve in curves)]
     return passes, [[curve[number] for number in passes] for curve in curves]
 

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lecun_repro.report.results import read_list
+from lecun_repro.report.results import records
 from lecun_repro.report.tables import spread, table
-from lecun_repro.runs.results import Fields
+from lecun_repro.runs.results import record
 
 
 class Tried(NamedTuple):
@@ -19,19 +19,12 @@ class Tried(NamedTuple):
     seeds: list[int]
     holdout_misses: list[int]
     train_misses: list[int]
-    seconds: list[float]  # none where they were not kept
+    seconds: list[float] = []  # noqa: RUF012 - of a NamedTuple, that nobody changes
 
 
 def load_search(path: Path) -> list[Tried]:
     """The settings tried, none where there is no file. Raises UserError for a file or a field that is bad."""
-    search = []
-    for number, value in enumerate(read_list(path), start=1):
-        fields = Fields(value, f"{path}, record {number}")
-        seeds = fields.integers("seeds")
-        holdout, train = (fields.integers(name, n=len(seeds)) for name in ("holdout_misses", "train_misses"))
-        seconds = fields.numbers("seconds", n=len(seeds)) if "seconds" in fields.value else []
-        search.append(Tried(fields.text("config"), fields.text("flags"), seeds, holdout, train, seconds))
-    return search
+    return [record(Tried, value, place) for place, value in records(path)]
 
 
 def search_table(search: Sequence[Tried]) -> str:

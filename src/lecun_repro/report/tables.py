@@ -26,7 +26,7 @@ def diverged_note(rows: Rows, diverged: Mapping[str, Sequence[DivergedRun]], wha
     lines = []
     for row, runs in diverged.items():
         n = len(runs) + len(rows.get(row, []))
-        seeds = "; ".join(f"seed {run.seed}: {run}" for run in runs)
+        seeds = "; ".join(f"seed {run.seed}: {run.diverged}" for run in runs)
         lines.append(f"- `{row}`{what}: {len(runs)} of {n} runs diverged and are in no table. {seeds}.")
     return lines
 

@@ -14,7 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from lecun_repro.files import write_atomically
 from lecun_repro.runs.identity import config_hash
-from lecun_repro.runs.results import CurvePass, Fields, Point, RunResult, split_result
+from lecun_repro.runs.results import CurvePass, Point, RunResult, read_split
 from lecun_repro.tensorboard.writer import hyperparameters, log_dir, show_configuration, show_hyperparameters, writer_of
 from lecun_repro.training import divergence
 from lecun_repro.training.evaluation import SplitResult
@@ -64,7 +64,7 @@ class RecordRun(SaveConfigCallback):
         self.results, self.evaluated = pl_module.results, True
         points = {split: Point(r.loss, r.error, r.misses) for split, r in self.results.items()}
         entry = CurvePass(trainer.current_epoch + 1, points)
-        self.curve = [earlier for earlier in self.curve if earlier.number < entry.number] + [entry]
+        self.curve = [earlier for earlier in self.curve if earlier.pass_ < entry.pass_] + [entry]
 
     def on_fit_end(self, trainer: Trainer, pl_module: DigitClassifier) -> None:  # type: ignore[override]
         directory = log_dir(trainer)
@@ -136,9 +136,10 @@ class RecordRun(SaveConfigCallback):
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         saved = checkpoint.get("lecun_repro", {})
-        self.curve = [CurvePass.read(Fields(entry, "its curve")) for entry in saved.get("curve", [])]
-        results = Fields(saved.get("results", {}), "its results")
-        self.results = {split: split_result(results.within(split)) for split in results.value}
+        self.curve = [CurvePass.read(entry, "its curve: ") for entry in saved.get("curve", [])]
+        self.results = {
+            split: read_split(result, f"its {split}: ") for split, result in saved.get("results", {}).items()
+        }
         self.seconds_before = saved.get("seconds", 0.0)
 
 

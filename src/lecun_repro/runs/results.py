@@ -1,100 +1,15 @@
 """What `results.json` and `diverged.json` hold: one definition for those who write them and those who read them."""
 
 import sys
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from functools import cache
+from types import UnionType
+from typing import Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 from lecun_repro.errors import UserError, fault, shown
 from lecun_repro.training.evaluation import SplitResult
 from lecun_repro.training.rejection import SHARES
 
-LARGEST = sys.float_info.max
-Allows = Callable[[Any], bool]
-
-
-class Fields:
-    """One JSON object, from which values are taken by name and type; fields that nobody takes are ignored.
-
-    Args:
-        value: The object.
-        place: File and record, for messages.
-        prefix: The names of the fields around it, each with a dot.
-
-    Raises:
-        UserError: Something else than an object; and from every method, a value that is missing or not allowed.
-    """
-
-    def __init__(self, value: Any, place: str, prefix: str = "") -> None:
-        self.value, self.place, self.prefix = value, place, prefix
-        if not isinstance(value, dict):
-            raise self.refusal("", f"is {shown(value)}", "an object")
-
-    def refusal(self, name: str, fact: str, allowed: str) -> UserError:
-        field = f"{self.prefix}{name}".rstrip(".")
-        return fault("results", f"{self.place}: {field or 'it'} {fact}", allowed)
-
-    def take(self, name: str, allowed: str, allows: Allows) -> Any:
-        if name not in self.value:
-            raise self.refusal(name, "is missing", allowed)
-        if not allows(self.value[name]):
-            raise self.refusal(name, f"is {shown(self.value[name])}", allowed)
-        return self.value[name]
-
-    def text(self, name: str) -> str:
-        return self.take(name, "a text", lambda value: isinstance(value, str))
-
-    def integer(self, name: str, low: int = 0, high: int = 2**53) -> int:
-        return self.take(name, f"an integer from {low} to {high}", _integer(low, high))
-
-    def number(self, name: str, low: float = -LARGEST, high: float = LARGEST) -> float:
-        return float(self.take(name, f"a number from {low:g} to {high:g}", _number(low, high)))
-
-    def integers(self, name: str, high: int = 2**53, n: int | None = None, distinct: bool = False) -> list[int]:
-        """A list of integers from 0 to `high`, `n` of them."""
-        allowed = f"{'' if n is None else f'{n} '}{'different ' if distinct else ''}integers from 0 to {high}"
-        return self.take(name, allowed, _list(_integer(0, high), n, distinct))
-
-    def numbers(self, name: str, high: float = LARGEST, n: int | None = None) -> list[float]:
-        """A list of numbers from 0 to `high`, `n` of them."""
-        return self.take(name, f"{'' if n is None else f'{n} '}numbers from 0 to {high:g}", _list(_number(0, high), n))
-
-    def within(self, name: str) -> "Fields":
-        """The object that a field holds."""
-        return Fields(self.take(name, "an object", lambda value: True), self.place, f"{self.prefix}{name}.")
-
-
-def _integer(low: int, high: int) -> Allows:
-    return lambda value: type(value) is int and low <= value <= high
-
-
-def _number(low: float, high: float) -> Allows:
-    return lambda value: type(value) in (int, float) and low <= value <= high  # which NaN is not
-
-
-def _list(allows: Allows, n: int | None = None, distinct: bool = False) -> Allows:
-    def all_allowed(values: Any) -> bool:
-        if not isinstance(values, list) or (n is not None and len(values) != n) or not all(map(allows, values)):
-            return False
-        return not distinct or len(set(values)) == len(values)
-
-    return all_allowed
-
-
-def split_result(fields: Fields) -> SplitResult:
-    """One split's result; those of older versions say nothing of rejection."""
-    n = fields.integer("n", 1)
-    misses = fields.integer("misses", 0, n)
-    rejects = {name for name in ("rejected_at_1_percent", "rejection") if fields.value.get(name) is not None}
-    return SplitResult(
-        n,
-        fields.number("loss"),
-        fields.number("error", 0, 100),
-        misses,
-        fields.integers("missed", n - 1, misses, distinct=True),
-        fields.integers("predicted", 9, misses),
-        fields.number("rejected_at_1_percent", 0, 100) if "rejected_at_1_percent" in rejects else None,
-        fields.numbers("rejection", 100, len(SHARES)) if "rejection" in rejects else None,
-    )
+Record = TypeVar("Record", bound=tuple)
 
 
 class Point(NamedTuple):
@@ -106,23 +21,20 @@ class Point(NamedTuple):
 
 
 class CurvePass(NamedTuple):
-    """An entry of the learning curve: the splits that were evaluated after a pass."""
+    """An entry of the learning curve: the splits that were evaluated after a pass, in the file beside its number."""
 
-    number: int  # of the pass, from 1
+    pass_: int  # from 1
     splits: dict[str, Point]
 
     @classmethod
-    def read(cls, fields: Fields) -> "CurvePass":
-        points = {}
-        for split in fields.value:
-            if split != "pass" and isinstance(fields.value[split], dict):
-                of_split = fields.within(split)
-                loss, error = of_split.number("loss"), of_split.number("error", 0, 100)
-                points[split] = Point(loss, error, of_split.integer("misses"))
-        return cls(fields.integer("pass", 1), points)
+    def read(cls, value: Any, place: str) -> "CurvePass":
+        """A JSON object as an entry. Raises UserError, see `record`."""
+        points = {split: point for split, point in fields_of(value, place).items() if split != "pass"}
+        splits = {split: record(Point, point, f"{place}{split}.") for split, point in points.items()}
+        return record(cls, value, place, splits=splits)
 
     def to_json(self) -> dict[str, Any]:
-        return {"pass": self.number, **{split: point._asdict() for split, point in self.splits.items()}}
+        return {"pass": self.pass_, **{split: point._asdict() for split, point in self.splits.items()}}
 
 
 class RunResult(NamedTuple):
@@ -153,61 +65,149 @@ class RunResult(NamedTuple):
 
     @classmethod
     def read(cls, value: Any, place: str) -> "RunResult":
-        """The object as a result; its splits are `train`, `test` (unless there is `holdout`) and what looks like them.
+        """A JSON object as a result; its splits are `train`, `test` or `holdout`, and whatever else has misses.
 
         Raises:
-            UserError: A field is missing or ill-typed, in one line that names place and field.
+            UserError: See `record` and `read_split`.
         """
-        fields = Fields(value, place)
-        second = "holdout" if "holdout" in value else "test"
-        further = [name for name, field in value.items() if isinstance(field, dict) and "misses" in field]
-        versions = fields.within("versions")
-        curve = fields.take("curve", "a list of passes", lambda passes: isinstance(passes, list) and len(passes) > 0)
-        return cls(
-            fields.text("row"),
-            fields.integer("seed", 0, 2**32 - 1),
-            fields.text("source"),
-            fields.take("draw", "a name or a seed", lambda draw: type(draw) in (str, int)),
-            fields.integer("passes"),
-            fields.integer("updates"),
-            fields.integer("parameters"),
-            fields.take("compiled", "true or false", lambda compiled: isinstance(compiled, bool)),
-            fields.number("fit_seconds", 0),
-            fields.number("us_per_update", 0),
-            {split: split_result(fields.within(split)) for split in dict.fromkeys(["train", second, *further])},
-            [CurvePass.read(Fields(entry, place, f"curve[{i}].")) for i, entry in enumerate(curve)],
-            {name: versions.text(name) for name in versions.value},
-            fields.text("config_hash"),
-        )
+        fields = fields_of(value, place)
+        names = ["train", "holdout" if "holdout" in fields else "test"]
+        names += [name for name, content in fields.items() if isinstance(content, dict) and "misses" in content]
+        splits = {name: read_split(field(fields, name, place), f"{place}{name}.") for name in dict.fromkeys(names)}
+        entries = typed(list[object], field(fields, "curve", place), f"{place}curve")
+        curve = [CurvePass.read(entry, f"{place}curve[{number}].") for number, entry in enumerate(entries)]
+        result = record(cls, fields, place, splits=splits, curve=curve)
+        for name, good in {
+            "curve": len(curve) > 0,
+            "fit_seconds": result.fit_seconds >= 0,
+            "us_per_update": result.us_per_update >= 0,
+        }.items():
+            if not good:
+                raise refusal(f"{place}{name}", fields[name], "what fit measures")
+        return result
 
     def to_json(self) -> dict[str, Any]:
-        record: dict[str, Any] = {}
+        fields: dict[str, Any] = {}
         for name, value in self._asdict().items():
             if name == "splits":
-                record |= {split: result._asdict() for split, result in self.splits.items()}
+                fields |= {split: result._asdict() for split, result in self.splits.items()}
             else:
-                record[name] = [entry.to_json() for entry in self.curve] if name == "curve" else value
-        return record
+                fields[name] = [entry.to_json() for entry in self.curve] if name == "curve" else value
+        return fields
 
 
-class DivergedRun(NamedTuple):
-    """What a report tells of a `diverged.json`, which has the fields of a result that are no measurements as well."""
+def read_split(value: Any, place: str) -> SplitResult:
+    """A JSON object as a split's result; those of older versions say nothing of rejection.
 
-    row: str
-    seed: int
-    where: str  # of what the loss was: `update 1,234` or `the test split`
-    number: int  # of the pass, from 1
+    Raises:
+        UserError: See `record`; and counts that contradict one another.
+    """
+    split = record(SplitResult, value, place)
+    n, misses = split.n, split.misses
+    for name, good, allowed in (
+        ("n", n > 0, "an integer from 1"),
+        ("misses", misses <= n, f"an integer from 0 to {n}"),
+        ("error", 0 <= split.error <= 100, "a number from 0 to 100"),
+        ("missed", distinct(split.missed, misses, n), f"{misses} different integers from 0 to {n - 1}"),
+        ("predicted", len(split.predicted) == misses and max(split.predicted, default=0) < 10, f"{misses} digits"),
+        ("rejection", split.rejection is None or len(split.rejection) == len(SHARES), f"{len(SHARES)} numbers"),
+    ):
+        if not good:
+            raise refusal(f"{place}{name}", getattr(split, name), allowed)
+    return split
+
+
+def distinct(places: list[int], count: int, n: int) -> bool:
+    return len(set(places)) == len(places) == count and max(places, default=0) < n
+
+
+class Divergence(NamedTuple):
+    """Where a loss was no longer finite."""
+
+    pass_: int  # from 1
+    of: str  # `update 1,234` or `the test split`
     loss: str  # `nan`, `inf` or `-inf`
     rate: float
 
+    def __str__(self) -> str:
+        return f"the loss of {self.of} in pass {self.pass_} was {self.loss} (learning rate {self.rate:g})"
+
+
+class DivergedRun(NamedTuple):
+    """What a report tells of a `diverged.json`, which has those fields of a result as well that are no measurements."""
+
+    row: str
+    seed: int
+    diverged: Divergence
+
     @classmethod
     def read(cls, value: Any, place: str) -> "DivergedRun":
-        """Raises UserError as RunResult's does."""
-        fields = Fields(value, place)
-        divergence = fields.within("diverged")
-        where, number = divergence.text("of"), divergence.integer("pass", 1)
-        loss, rate = divergence.text("loss"), divergence.number("rate")
-        return cls(fields.text("row"), fields.integer("seed", 0, 2**32 - 1), where, number, loss, rate)
+        """A JSON object as such a run. Raises UserError, see `record`."""
+        return record(cls, value, place)
 
-    def __str__(self) -> str:
-        return f"the loss of {self.where} in pass {self.number} was {self.loss} (learning rate {self.rate:g})"
+
+# Reading JSON by type -------------------------------------------------------------------------------------------------
+
+WORDS = {float: "a finite number", int: "an integer from 0", str: "a text", bool: "true or false", list: "a list"}
+hints_of = cache(get_type_hints)
+
+
+def record(kind: type[Record], value: Any, place: str, **ready: Any) -> Record:
+    """A JSON object as a NamedTuple; what else it holds, as that of a later version may, is ignored.
+
+    Args:
+        kind: The NamedTuple. A field `pass_` is `pass` in JSON.
+        value: The object.
+        place: File and record, with a colon, and the names of the fields around the object, each with a dot.
+        ready: Fields that have been read.
+
+    Raises:
+        UserError: A field that is missing or ill-typed, or a number that is not finite, in one line that names it.
+    """
+    fields = fields_of(value, place)
+    for name, hint in hints_of(kind).items():
+        key = name.rstrip("_")
+        if name not in ready and (key in fields or name not in kind._field_defaults):  # type: ignore[attr-defined]
+            ready[name] = typed(hint, field(fields, key, place), f"{place}{key}")
+    return kind(**ready)
+
+
+def typed(kind: Any, value: Any, place: str) -> Any:
+    """A JSON value as one of a type; its integers count something. Raises UserError, see `record`."""
+    container, arguments = get_origin(kind) or kind, get_args(kind)
+    if container is UnionType:
+        fitting = [member for member in arguments if type(value) is member]
+        return typed(fitting[0] if fitting else arguments[0], value, place)
+    if container is list and isinstance(value, list):
+        return [typed(arguments[0], element, f"{place}[{number}]") for number, element in enumerate(value)]
+    if container is dict:
+        return {
+            name: typed(arguments[1], element, f"{place}.{name}") for name, element in fields_of(value, place).items()
+        }
+    if issubclass(container, tuple):
+        return record(container, value, f"{place}.")
+    if container is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:
+        return float(value)
+    if container is int and type(value) is int and 0 <= value <= 2**53:
+        return value
+    if (container not in (int, float) and type(value) is container) or container is object:
+        return value
+    raise refusal(place, value, WORDS[container])
+
+
+def fields_of(value: Any, place: str) -> dict[str, Any]:
+    """The fields of a JSON object. Raises UserError for something else."""
+    if not isinstance(value, dict):
+        raise refusal(place, value, "an object")
+    return value
+
+
+def field(fields: dict[str, Any], name: str, place: str) -> Any:
+    """A field of an object. Raises UserError where it is missing."""
+    if name not in fields:
+        raise fault("results", f"{place}{name} is missing", "results as fit writes them")
+    return fields[name]
+
+
+def refusal(place: str, value: Any, allowed: str) -> UserError:
+    return fault("results", f"{place.rstrip('.: ')} is {shown(value)}", allowed)

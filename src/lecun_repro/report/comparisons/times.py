@@ -29,8 +29,8 @@ def reached(result: RunResult, error: float) -> Reached | None:
     """The first evaluated pass with at most so much test error, in percent; None where there is none."""
     for entry in result.curve:
         if "test" in entry.splits and entry.splits["test"].error <= error:
-            updates = result.updates * entry.number / result.passes
-            return Reached(entry.number, updates, updates * result.us_per_update / 1e6)
+            updates = result.updates * entry.pass_ / result.passes
+            return Reached(entry.pass_, updates, updates * result.us_per_update / 1e6)
     return None
 
 
