@@ -20,6 +20,7 @@ from lecun_repro.report.comparisons.figures import changes_figure
 from lecun_repro.report.results import Rows, load
 from lecun_repro.report.search import Tried, search_table
 from lecun_repro.report.tables import image, table
+from lecun_repro.runs.results import record
 
 
 class ClaimsFile(NamedTuple):
@@ -27,10 +28,10 @@ class ClaimsFile(NamedTuple):
 
     path: Path
     written: str  # when the rules were
-    substantial: float  # gain, in percent of the test misses
+    substantial_percent: float  # gain, of the test misses
     further_results: str  # the file beside it for rows that are not among its results
     rules: dict[str, str]  # by the name that the document gives them
-    claims: list[Claim]
+    claim: list[Claim]
 
     @property
     def name(self) -> str:
@@ -45,13 +46,11 @@ def read(path: Path) -> ClaimsFile:
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-        keys = ("written", "substantial_percent", "further_results", "rules", "claim")
-        file = ClaimsFile(path, *(content[key] for key in keys))
-        kinds = [claim["kind"] for claim in file.claims]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, RecursionError) as error:
         raise fault("results", f"{path}: {error}", "a TOML file of claims, as results/claims.toml") from None
-    for kind in kinds:
-        if kind not in KINDS:
+    file = record(ClaimsFile, content, f"{path}: ", path=path)
+    for claim in file.claim:
+        if (kind := claim.get("kind")) not in KINDS:
             raise fault("results", f"{path}: kind {kind}", ", ".join(KINDS))
     return file
 
@@ -63,9 +62,9 @@ def answers(file: ClaimsFile, rows: Rows) -> list[Answer]:
         UserError: A claim without a key that its kind needs.
     """
     rows = {**load(file.path.with_name(file.further_results)), **rows}
-    terms = Terms(file.path.parent, file.substantial)
+    terms = Terms(file.path.parent, file.substantial_percent)
     try:
-        return [KINDS[claim["kind"]](claim, rows, terms) for claim in file.claims]
+        return [KINDS[claim["kind"]](claim, rows, terms) for claim in file.claim]
     except KeyError as error:
         place = f"{file.path}: a claim without {error}"
         raise fault("results", place, "a file of claims, as results/claims.toml") from None
@@ -79,7 +78,7 @@ def figure_name(answer: Answer, name: str) -> str:
 def figures(file: ClaimsFile, answered: Sequence[Answer]) -> dict[str, Figure | None]:
     """By file name: every row's change against its base row, of all claims in one, and the answers' own."""
     groups = {answer.claim["name"]: answer.changes for answer in answered if answer.changes}
-    changes = changes_figure(groups, file.substantial) if groups else None
+    changes = changes_figure(groups, file.substantial_percent) if groups else None
     of_answers = {figure_name(answer, file.name): answer.figure for answer in answered if answer.figure is not None}
     return {f"{file.name}_changes.png": changes, **of_answers}
 
@@ -100,7 +99,7 @@ def document(file: ClaimsFile, answered: Sequence[Answer], rows: Rows, search: S
         "## Rules",
         f"{file.written} Nothing is selected on test digits: not a pass, not a seed, not a rate. Changes are in "
         "percent of the base row's mean test misses; *n* counts seeds.",
-        "\n".join(rules).replace("SUBSTANTIAL", f"{file.substantial:g}"),
+        "\n".join(rules).replace("SUBSTANTIAL", f"{file.substantial_percent:g}"),
     ]
     for answer in answered:
         claim = answer.claim

@@ -205,7 +205,7 @@ def fields_of(value: Any, place: str) -> dict[str, Any]:
 def field(fields: dict[str, Any], name: str, place: str) -> Any:
     """A field of an object. Raises UserError where it is missing."""
     if name not in fields:
-        raise fault("results", f"{place}{name} is missing", "results as fit writes them")
+        raise fault("results", f"{place}{name} is missing", "records that have it")
     return fields[name]
 
 

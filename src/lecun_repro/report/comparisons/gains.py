@@ -114,8 +114,8 @@ def of_rows(rule: Rule) -> Callable[[Claim, Rows, Terms], Answer]:
     """The comparison of a claim's rows, and of those it shows beside them, with its base row."""
 
     def compare(claim: Claim, rows: Rows, terms: Terms) -> Answer:
-        base = claim["base"]
-        gains = {row: gain_of(rows, base, row) for row in claim["rows"]}
+        names, base = claim["rows"], claim["base"]
+        gains = {row: gain_of(rows, base, row) for row in names}
         beside = {row: gain_of(rows, base, row) for row in claim.get("beside", [])}
         verdicts, measured = [], []
         for row, gain in gains.items():
