@@ -42,9 +42,6 @@ def prefixed(prefix: str) -> Iterator[None]:
         raise BadArgument(prefix + error.name, error.given, error.allowed) from None
 
 
-fault = BadArgument
-
-
 def one_line(message: str) -> str:
     return " ".join(message.split())
 

@@ -33,7 +33,7 @@ from lecun_repro.models.heads import Head
 from lecun_repro.runs.checkpoints import checkpoint_config, load_checkpoint, load_into
 from lecun_repro.runs.folders import claimed
 from lecun_repro.runs.last_pass import LastPass
-from lecun_repro.runs.progress import FitProgress
+from lecun_repro.runs.progress import CountUpdates, FitProgress
 from lecun_repro.runs.record import LOCAL, RecordRun
 from lecun_repro.runs.signals import Interrupted, StopAfterBlock, StopSignals, say
 from lecun_repro.tensorboard.callback import Pictures
@@ -165,7 +165,7 @@ class DigitsCLI(LightningCLI):
         notice = f"{PROGRAM}: stopping after the running block of updates; once more to stop at once"
         with StopSignals((lambda: say(notice)) if fits else None) as signals:
             if fits:
-                self.trainer.callbacks.append(StopAfterBlock(signals))  # type: ignore[attr-defined]
+                self.trainer.callbacks += [CountUpdates(), StopAfterBlock(signals)]  # type: ignore[attr-defined]
             try:
                 with claimed(self.trainer.logger if fits else None), report_write_errors_once():
                     super()._run_subcommand(subcommand)

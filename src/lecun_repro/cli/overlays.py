@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from lecun_repro.cli.config_files import _Loader, load_config
-from lecun_repro.errors import fault
+from lecun_repro.errors import BadArgument
 from lecun_repro.runs.identity import public_names
 
 CONFIG = ("--config", "-c")
@@ -76,17 +76,19 @@ def configuration(file: str, named: Collection[str] = ()) -> tuple[dict[str, Any
         name = change.pop("base")
         told = f"{name} in {os.path.relpath(at)}"
         if not isinstance(name, str) or not name or "\0" in name:
-            raise fault("base", told, "the path of a YAML file, relative to the file that names it")
+            raise BadArgument("base", told, "the path of a YAML file, relative to the file that names it")
         at = Path(os.path.normpath(at.parent / name))
         real = os.path.realpath(at)
         if real in named:
             tree = _tree_of(at)
         elif not at.is_relative_to(tree):  # symbolic links within it are their owner's affair
-            raise fault("base", f"{told}, outside of {tree}", "a file inside, or one that an earlier --config names")
+            raise BadArgument(
+                "base", f"{told}, outside of {tree}", "a file inside, or one that an earlier --config names"
+            )
         if real in chain:
-            raise fault("base", f"{told}, which leads back to itself", "a file that does not start from this one")
+            raise BadArgument("base", f"{told}, which leads back to itself", "a file that does not start from this one")
         if not at.is_file():
-            raise fault("base", f"{told}, {'a folder' if at.is_dir() else 'no such file'}", "a YAML file")
+            raise BadArgument("base", f"{told}, {'a folder' if at.is_dir() else 'no such file'}", "a YAML file")
         change = load_config(str(at))
         levels.append((at, change))
         chain.append(real)
