@@ -172,9 +172,11 @@ class DigitsParser(LightningArgumentParser):
         typed = self.typed()
         names = list(typed)
         for key, hint in typed.items():
-            kinds: list[type] = [kind for base in class_types(hint) for kind in type.__subclasses__(base)]
-            for ours in [kind for kind in kinds if kind.__module__.startswith("lecun_repro.")]:
-                names += [f"{key}.init_args.{name}" for name in inspect.signature(ours).parameters]
+            for base in class_types(hint):
+                subclasses: list[type] = base.__subclasses__()
+                for kind in subclasses:
+                    if kind.__module__.startswith("lecun_repro."):
+                        names += [f"{key}.init_args.{name}" for name in inspect.signature(kind).parameters]
         return names
 
 
