@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from lecun_repro.__main__ import quiet
-from lecun_repro.cli.build import built, trained
+from lecun_repro.cli.build import build_model, trained
 from lecun_repro.commands.export import Outputs, onnx, random_digits
 from lecun_repro.training.module import DigitClassifier
 from readme import fill, machine, table
@@ -78,7 +78,7 @@ def models(checkpoints: list[str]) -> dict[str, DigitClassifier]:
     """The rows' models, with the weights of checkpoints where there are any."""
     found = {}
     for row in ROWS:
-        found[row] = built(["fit", "--config", str(CONFIGS / f"{row}.yaml")])
+        found[row] = build_model(["fit", "--config", str(CONFIGS / f"{row}.yaml")])
     for path in checkpoints:
         model, saved = trained(path)
         if saved.get("row") not in found:

@@ -31,6 +31,7 @@ from torch.nn import functional as F
 from torch.optim import SGD, AdamW, Optimizer
 from torch.utils.data import DataLoader, TensorDataset
 
+from lecun_repro.data.augment import Augmentations
 from lecun_repro.data.blocks import Blocks
 from lecun_repro.data.datamodule import DigitsDataModule
 from lecun_repro.data.splits import Split
@@ -197,8 +198,7 @@ class Engine:
             block_size=BLOCK_SIZE,
             updates=updates,
             limit=1.0,
-            shift="roll" if self.row.shift else None,
-            seed=SEED,
+            augmentations=Augmentations("roll" if self.row.shift else None, seed=SEED),
             pass_index=lambda: self.passes,
         )
         keep = torch.rand((n, self.net.dropout_units)) >= self.row.dropout if self.row.dropout else None
@@ -323,7 +323,7 @@ def results(
                         "how": how,
                         "us_per_update": round(1e6 * median, 2),
                         "us_per_update_min": round(1e6 * min(times[how]), 2),
-                        "presentations_per_second": round(batch / median, 1),
+                        "examples_per_second": round(batch / median, 1),
                         "times_plain": round(medians["plain"] / median, 2),
                         **(compiling[name, batch] if how == "compiled" else {}),
                     }
@@ -346,7 +346,7 @@ def markdown(found: list[dict[str, Any]]) -> str:
                 r["how"],
                 f"{r['us_per_update']:,.1f}",
                 f"{r['us_per_update_min']:,.1f}",
-                f"{r['presentations_per_second']:,.0f}",
+                f"{r['examples_per_second']:,.0f}",
                 f"{r['times_plain']:.1f}x",
                 *compiling,
             ]

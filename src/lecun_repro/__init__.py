@@ -8,7 +8,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lecun_repro.data.augment import Augmentation as Augmentation
+    from lecun_repro.data.augment import Shift as Shift
     from lecun_repro.data.datamodule import DigitsDataModule as DigitsDataModule
+    from lecun_repro.data.sources.base import Source as Source
     from lecun_repro.models.base import Network as Network
     from lecun_repro.models.convnet import ConvNet1989 as ConvNet1989
     from lecun_repro.models.fully_connected import FullyConnected1989 as FullyConnected1989
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from lecun_repro.training.newton import StochasticDiagonalLM as StochasticDiagonalLM
 
 _ROOMS = {
+    "Augmentation": "data.augment",
     "ConvNet1989": "models.convnet",
     "CrossEntropy": "models.heads",
     "DigitClassifier": "training.module",
@@ -28,6 +32,8 @@ _ROOMS = {
     "Head": "models.heads",
     "MicroViT": "models.vit",
     "Network": "models.base",
+    "Shift": "data.augment",
+    "Source": "data.sources.base",
     "StochasticDiagonalLM": "training.newton",
     "TanhMSE": "models.heads",
 }

@@ -21,8 +21,8 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lecun_repro.cli.help import set_subcommand_help
 from lecun_repro.cli.main import DISK, PROGRAM, DigitsCLI, disk_fault, run, with_checkpoint_config
-from lecun_repro.cli.parser import DigitsParser, explain, flags
-from lecun_repro.errors import DataError, UserError, fault, one_line
+from lecun_repro.cli.parser import DigitsParser, flags
+from lecun_repro.errors import BadArgument, DataError, UserError, one_line
 from lecun_repro.runs.signals import Interrupted, StopSignals
 from lecun_repro.training.compile_cache import CompileError
 from lecun_repro.training.divergence import Diverged
@@ -52,7 +52,7 @@ def known_subcommand(args: list[str]) -> None:
     """Raises UserError unless the first argument is a subcommand, or one that shows something and ends."""
     names = [*DigitsCLI.subcommands(), *COMMANDS]
     if not args or args[0] not in (*names, "-h", "--help", "--version"):
-        raise fault("subcommand", args[0] if args else "missing", f"{', '.join(names)}, before any flag")
+        raise BadArgument("subcommand", args[0] if args else "missing", f"{', '.join(names)}, before any flag")
 
 
 def quiet() -> None:
@@ -124,10 +124,7 @@ def run_command(name: str, args: list[str]) -> None:
     parser = DigitsParser(prog=f"{PROGRAM} {name}", description=COMMANDS[name])
     parser.add_function_arguments(function, skip={"overrides"})
     own, overrides = split_flags(args) if name == "reproduce" else (args, [])
-    try:
-        known = parser.parse_args(own)
-    except UserError as error:
-        raise explain(parser, own, str(error)) from None
+    known = parser.parse_args(own)
     function(**known.as_dict(), **({"overrides": overrides} if overrides else {}))
 
 

@@ -1,6 +1,8 @@
 """What a user can put right, as one line: the dotted key, what was given, what is allowed."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from jsonargparse import Namespace
@@ -14,9 +16,30 @@ class UserError(Exception):
     """What a user can put right; shown as one line."""
 
 
-def fault(key: str, given: Any, allowed: str) -> UserError:
-    """The one form that all errors of keys and values have."""
-    return UserError(f"{key}: {one_line(shown(given))}; allowed: {one_line(allowed)}")
+class BadArgument(UserError, ValueError):
+    """A value that an argument may not have; raised where the argument is checked.
+
+    Args:
+        name: The argument; on the command line its key goes before it (`model.network.init_args.dropout`).
+        given: Its value.
+        allowed: What it may be, in words.
+    """
+
+    def __init__(self, name: str, given: Any, allowed: str) -> None:
+        super().__init__(name, given, allowed)  # all three, so that it survives pickling
+        self.name, self.given, self.allowed = name, given, allowed
+
+    def __str__(self) -> str:
+        return f"{self.name}: {one_line(shown(self.given))}; allowed: {one_line(self.allowed)}"
+
+
+@contextmanager
+def prefixed(prefix: str) -> Iterator[None]:
+    """Puts `prefix` before the name of an argument that is refused in the block, which makes it a key."""
+    try:
+        yield
+    except BadArgument as error:
+        raise BadArgument(prefix + error.name, error.given, error.allowed) from None
 
 
 def one_line(message: str) -> str:

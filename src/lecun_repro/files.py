@@ -8,12 +8,13 @@ from typing import BinaryIO
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, part: str = ".part") -> Iterator[BinaryIO]:
     """A file to write into that takes the place of `path` at the end: `path` is there as a whole or not at all.
 
-    Not even a loss of power leaves half of it: the contents reach the disk before the name does.
+    Not even a loss of power leaves half of it: the contents reach the disk before the name does. Meanwhile the file is
+    called `<path><part>`, which must be another name for each that may write at the same time.
     """
-    beside = path.with_name(path.name + ".part")
+    beside = path.with_name(path.name + part)
     try:
         with beside.open("wb") as file:
             yield file

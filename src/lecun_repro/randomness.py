@@ -5,11 +5,11 @@ from typing import Literal
 import numpy as np
 import torch
 
-Stream = Literal["shift", "dropout", "curvature"]
-STREAMS: dict[Stream, int] = {"shift": 0, "dropout": 1, "curvature": 2}
+Stream = Literal["shift", "dropout", "curvature", "augment"]
+STREAMS: dict[Stream, int] = {"shift": 0, "dropout": 1, "curvature": 2, "augment": 3}
 
 
-def pass_generator(seed: int, pass_index: int, stream: Stream) -> torch.Generator:
+def pass_generator(seed: int, pass_index: int, stream: Stream, *number: int) -> torch.Generator:
     """A CPU generator for one purpose in one pass over the training digits.
 
     It always lives on the CPU, so that the numbers are the same whatever device the training runs on; and
@@ -20,8 +20,9 @@ def pass_generator(seed: int, pass_index: int, stream: Stream) -> torch.Generato
         seed: Seed of the run, 0 or more.
         pass_index: Number of the pass, counted from 0.
         stream: What the numbers are for; different streams of one pass are independent.
+        number: Which one of several with the same purpose, from 0.
     """
-    # A spawn key keeps the three numbers apart; a list of them would run together as one long seed.
-    sequence = np.random.SeedSequence(seed, spawn_key=(pass_index, STREAMS[stream]))
+    # A spawn key keeps the numbers apart; a list of them would run together as one long seed.
+    sequence = np.random.SeedSequence(seed, spawn_key=(pass_index, STREAMS[stream], *number))
     # 32 bits: torch's CPU generator (Mersenne twister) reads no more of its seed.
     return torch.Generator().manual_seed(int(sequence.generate_state(1)[0]))

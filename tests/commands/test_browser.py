@@ -98,9 +98,9 @@ def test_reads_every_test_digit_of_the_article_as_torch_does(browser: webdriver.
     data = DigitsDataModule(draw="article", root=real_data)
     data.setup()
     browser.get(KEPT.as_uri())
-    logits, _, labels = computed(browser, data.second.images)
+    logits, _, labels = computed(browser, data.splits["test"].images)
     with torch.no_grad():
-        expected = network_of(KEPT.read_text())(data.second.images)
+        expected = network_of(KEPT.read_text())(data.splits["test"].images)
     assert len(labels) == 2007
     assert torch.equal(labels, expected.argmax(1))
     assert float((logits - expected).abs().max()) < TOLERANCE

@@ -125,7 +125,7 @@ def test_onnx_agrees_on_every_test_digit_of_the_article(real_data: Path) -> None
     export("model.onnx")
     data = DigitsDataModule(draw="article", root=real_data)
     data.setup()
-    images = data.second.images
+    images = data.splits["test"].images
     assert len(images) == 2007
     with torch.no_grad():
         expected = model(images)

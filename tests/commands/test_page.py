@@ -151,7 +151,7 @@ def test_the_kept_page_has_the_weights_behind_those_results(kept: str, row_5: di
     data = DigitsDataModule(draw="article", root=real_data)
     data.setup()
     with torch.no_grad():
-        labels = network_of(kept)(data.second.images).argmax(1)
-    missed = (labels != data.second.labels).nonzero().flatten()
+        labels = network_of(kept)(data.splits["test"].images).argmax(1)
+    missed = (labels != data.splits["test"].labels).nonzero().flatten()
     assert missed.tolist() == row_5["test"]["missed"]
     assert labels[missed].tolist() == row_5["test"]["predicted"]

@@ -63,12 +63,12 @@ def test_rows_by_seeds_are_run_once(rows: Path, capsys: pytest.CaptureFixture) -
     assert {r["config_hash"] for r in edited[:2]}.isdisjoint(r["config_hash"] for r in results[:2])
 
 
-def test_the_bar_counts_passes_without_an_evaluation_as_well(rows: Path) -> None:
+def test_the_bar_counts_updates_whatever_a_fit_prints(rows: Path) -> None:
     quiet()
     flags = [*SHORT[2:], "--data.source", "digits", "--trainer.check_val_every_n_epoch", "2"]
     (run,) = plan(rows / "1_baseline.yaml", resolve(str(rows / "1_baseline.yaml"), flags), [1337], False, flags)
     done: list[int] = []
-    assert perform_one(run, done.append).results is not None
+    assert perform_one(run, done.append).record is not None
     assert sum(done) == run.passes * run.updates_per_pass == 120
 
 

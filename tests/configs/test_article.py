@@ -1,32 +1,25 @@
-"""Every YAML in configs/: complete, self-explaining, and able to run."""
+"""Every YAML in configs/: what it opens with, what it says in full, and the article's and the paper's numbers."""
 
-import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-import yaml
 
-from lecun_repro.__main__ import main
-from lecun_repro.report.published import BY_ROW
-from lecun_repro.report.published_1989 import BY_CONFIG, PASSES
+from lecun_repro.cli.config_files import load_config
+from lecun_repro.cli.overlays import configuration
+from lecun_repro.report.published import BY_CONFIG, BY_ROW, PAPER_PASSES
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+ROWS = [path for path in CONFIGS if path.parent.name == "article"]
 SECTIONS = {"seed_everything", "trainer", "model", "optimizer", "lr_scheduler", "data"}
-SHORTENED = "--data.source digits --data.draw article --data.train_size 60 --data.test_size 40 --trainer.max_epochs 2"
 
 every_config = pytest.mark.parametrize("path", CONFIGS, ids=[path.stem for path in CONFIGS])
-every_run = pytest.mark.parametrize(  # those of claims are resolved and run in test_configs_claims.py
-    "path", [path for path in CONFIGS if path.parent.name != "claims"], ids=lambda path: path.stem
-)
-every_row = pytest.mark.parametrize(
-    "path", [path for path in CONFIGS if path.parent.name == "article"], ids=lambda path: path.stem
-)
+every_row = pytest.mark.parametrize("path", ROWS, ids=[path.stem for path in ROWS])
 
 
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def in_full(path: Path) -> dict[str, Any]:
+    return configuration(str(path))[0]
 
 
 def header(path: Path) -> list[str]:
@@ -36,7 +29,7 @@ def header(path: Path) -> list[str]:
 
 
 def test_all_rows_of_the_article_are_there() -> None:
-    assert {path.stem for path in CONFIGS if path.parent.name == "article"} == set(BY_ROW)
+    assert {path.stem for path in ROWS} == set(BY_ROW)
     assert "quickstart" in {path.stem for path in CONFIGS}
 
 
@@ -68,28 +61,32 @@ def test_names_the_articles_numbers(path: Path) -> None:
             assert f"printed as {printed}" in text
 
 
+@pytest.mark.parametrize("name", [*(f"article/{path.stem}" for path in ROWS), "quickstart", "1989/3_paper"])
+def test_is_complete_in_itself(name: str) -> None:
+    assert "base" not in load_config(str(ROOT / "configs" / f"{name}.yaml"))
+
+
 @every_config
-def test_is_complete_in_itself(path: Path) -> None:
-    # An overlay's left-overs cannot survive in it: jsonargparse keeps the init_args of a class that changes.
-    config = yaml.safe_load(path.read_text())
-    assert config.keys() >= SECTIONS
+def test_in_full_says_all_that_rows_differ_in(path: Path) -> None:
+    config = in_full(path)
+    assert config.keys() == SECTIONS
     assert {"accelerator", "max_epochs", "logger"} <= config["trainer"].keys()
     assert config["trainer"]["accelerator"] == "cpu"
     assert {"network", "head", "compile"} <= config["model"].keys()
     network = config["model"]["network"]
     wanted = {
-        "ConvNet1989": {"activation", "dropout", "output_bias"},
-        "FullyConnected1989": {"activation", "output_bias"},
-        "MicroViT": {"patch", "width", "heads", "blocks", "hidden", "dropout"},
+        "lecun_repro.ConvNet1989": {"activation", "dropout", "output_bias"},
+        "lecun_repro.FullyConnected1989": {"activation", "output_bias"},
+        "lecun_repro.MicroViT": {"patch", "width", "heads", "blocks", "hidden", "dropout"},
     }
-    assert wanted[network["class_path"].rsplit(".")[-1]] <= network["init_args"].keys()
+    assert wanted[network["class_path"]] <= network["init_args"].keys()
     assert {"source", "draw", "shift", "batch_size"} <= config["data"].keys()
     assert config["trainer"]["logger"]["init_args"]["name"] == path.stem
 
 
 @every_config
 def test_a_rate_that_falls_is_that_of_all_its_passes(path: Path) -> None:
-    config = yaml.safe_load(path.read_text())
+    config = in_full(path)
     schedule = config["lr_scheduler"]
     if schedule is not None and schedule["class_path"].endswith("LinearLR"):
         assert schedule["init_args"]["total_iters"] == config["trainer"]["max_epochs"] - 1
@@ -98,7 +95,7 @@ def test_a_rate_that_falls_is_that_of_all_its_passes(path: Path) -> None:
 
 @every_row
 def test_differs_from_other_rows_only_as_the_article_says(path: Path) -> None:
-    config = yaml.safe_load(path.read_text())
+    config = in_full(path)
     passes = {1: 23, 2: 23, 3: 46, 4: 60, 5: 80, 6: 100, 7: 80}[row := int(path.stem[0])]
     modern = row in (5, 7)
     assert config["seed_everything"] == 1337
@@ -122,44 +119,17 @@ def test_differs_from_other_rows_only_as_the_article_says(path: Path) -> None:
     "ours, articles", [("1_article_baseline_on_usps", "1_baseline"), ("5_modern", "5_dropout_relu")]
 )
 def test_of_1989_two_are_the_articles_rows_on_other_digits(ours: str, articles: str) -> None:
-    folder = ROOT / "configs"
-    of_1989 = yaml.safe_load((folder / "1989" / f"{ours}.yaml").read_text())
-    expected = yaml.safe_load((folder / "article" / f"{articles}.yaml").read_text())
-    expected["data"]["source"] = "usps"
-    expected["trainer"]["logger"]["init_args"]["name"] = ours
-    assert of_1989 == expected
+    changes = load_config(str(ROOT / "configs/1989" / f"{ours}.yaml"))
+    assert changes == {"base": f"../article/{articles}.yaml", "data": {"source": "usps"}}
 
 
 def test_all_configs_of_1989_are_there_and_hold_the_paper_s_passes_and_digits() -> None:
-    configs = {path.stem: yaml.safe_load(path.read_text()) for path in CONFIGS if path.parent.name == "1989"}
+    configs = {path.stem: in_full(path) for path in CONFIGS if path.parent.name == "1989"}
     assert configs.keys() == {*BY_CONFIG, "5_modern"}
     for config in configs.values():
         assert config["data"]["source"] == "usps" and config["data"]["batch_size"] == 1
     for name, printed in BY_CONFIG.items():
-        assert configs[name]["trainer"]["max_epochs"] == PASSES
+        assert configs[name]["trainer"]["max_epochs"] == PAPER_PASSES
         text = " ".join(line.lstrip("# ") for line in header(ROOT / "configs" / "1989" / f"{name}.yaml"))
         assert f"train error {printed.train_error} %" in text
         assert f"test error {printed.test_error:.{2 if printed.test_misses else 1}f} %" in text
-
-
-@every_run
-def test_parses_and_prints_itself(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["fit", "--config", str(path), "--print_config"])
-    assert not ended.value.code
-    printed = yaml.safe_load(capsys.readouterr().out)
-    given = yaml.safe_load(path.read_text())
-    assert printed.keys() >= SECTIONS
-    for section in ("optimizer", "lr_scheduler"):
-        if given[section] is not None:
-            assert printed[section]["init_args"].items() >= given[section]["init_args"].items()
-    assert printed["data"].items() >= given["data"].items()
-
-
-@every_run
-def test_fits_a_shortened_run(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["fit", "--config", str(path), *SHORTENED.split(), "--model.compile", "false"])
-    record = json.loads(Path(f"lightning_logs/{path.stem}/version_0/results.json").read_text())
-    assert (record["row"], record["passes"], record["updates"]) == (path.stem, 2, 120)
-    assert record["curve"][1]["train"]["loss"] < 2.4
-    assert capsys.readouterr().out.count("eval: split") == 4

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from lecun_repro.data import download as files
+from lecun_repro.data import download
 from lecun_repro.data.sources import mnist, usps
 
 
@@ -21,7 +21,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """No mirror but those that a test sets, no data root but the one it gives."""
     monkeypatch.setattr(mnist, "MIRRORS", ())
     monkeypatch.setattr(usps, "MIRRORS", ())
-    monkeypatch.delenv(files.ROOT_VARIABLE, raising=False)
+    monkeypatch.delenv(download.ROOT_VARIABLE, raising=False)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
@@ -54,7 +54,7 @@ def small_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Small:
         n = counts[part]
         contents[images_name] = struct.pack(">4B3I", 0, 0, 8, 3, n, 28, 28) + images[part].tobytes()
         contents[labels_name] = struct.pack(">4BI", 0, 0, 8, 1, n) + labels[part].tobytes()
-    monkeypatch.setattr(mnist, "COUNTS", counts)
+    monkeypatch.setattr(mnist.MNIST, "counts", counts)
     monkeypatch.setattr(mnist, "DIGESTS", {n: hashlib.sha256(c).hexdigest() for n, c in contents.items()})
     return Small(tmp_path / "root", tmp_path / "root/mnist", contents, images, labels)
 
@@ -72,7 +72,7 @@ def small_usps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Small:
         text = "".join(f"{label} {' '.join(f'{p / 1000:g}' for p in pixels)}\n" for label, pixels in rows)
         contents[name] = text.encode()
         digests[name] = usps.content_digest(labels[part], images[part])
-    monkeypatch.setattr(usps, "COUNTS", counts)
+    monkeypatch.setattr(usps.USPS, "counts", counts)
     monkeypatch.setattr(usps, "DIGESTS", digests)
     return Small(tmp_path / "root", tmp_path / "root/usps", contents, images, labels)
 

@@ -9,12 +9,12 @@ from jsonargparse import ArgumentParser
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from lecun_repro.data.augment import draw_shifts, shift_table, shifted
+from lecun_repro.data.augment import Augmentations, Shift
 from lecun_repro.data.blocks import Block
 from lecun_repro.data.datamodule import DigitsDataModule
 from lecun_repro.data.sources import mnist
-from lecun_repro.data.splits import Split
-from lecun_repro.errors import DataError
+from lecun_repro.data.splits import EvaluatedSplit, Split
+from lecun_repro.errors import BadArgument, DataError
 
 # Lightning 2.6 builds its loaders with a class that torch 2.13 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec.*is deprecated:FutureWarning")
@@ -44,7 +44,8 @@ def same(split: Split, other: Split) -> bool:
 
 def test_splits_of_the_sources_own() -> None:
     data = ready()
-    assert (data.n_train, len(data.second.labels), data.second_name) == (1297, 500, "test")
+    assert list(data.splits) == [split.name for split in data.evaluated] == ["train", "test"]
+    assert (data.n_train, len(data.splits["test"].labels), data.evaluation_split) == (1297, 500, "test")
     assert data.train.images.shape == (1297, 1, 16, 16) and data.train.images.dtype == torch.float32
     assert data.train.labels.dtype == torch.int64
 
@@ -54,7 +55,7 @@ def test_small_mnist_by_the_article_procedure(small_mnist) -> None:
     rng = np.random.RandomState(1337)
     test, train = rng.permutation(100)[:20], rng.permutation(300)[:30]
     assert data.train.labels.tolist() == small_mnist.labels["train"][train].tolist()
-    assert torch.equal(data.second.images, mnist.to_16x16(small_mnist.images["test"][test]))
+    assert torch.equal(data.splits["test"].images, mnist.to_16x16(small_mnist.images["test"][test]))
 
 
 def test_data_are_loaded_once(small_mnist) -> None:
@@ -72,57 +73,55 @@ def test_holdout_is_the_end_of_training_and_test_files_stay_closed(small_mnist) 
     for name in mnist.FILES["test"]:
         (small_mnist.home / f"{name}.gz").unlink()
     data = ready(holdout=15, **arguments)
-    assert data.second_name == "holdout"
-    assert same(data.train, whole.train.part(0, 35)) and same(data.second, whole.train.part(35, 50))
-
-
-@pytest.mark.parametrize("holdout", [1297, 2000])
-def test_holdout_of_everything_is_refused(holdout) -> None:
-    with pytest.raises(DataError, match=rf"holdout is {holdout:,} of only 1,297 training digits"):
-        ready(holdout=holdout)
+    assert list(data.splits) == [split.name for split in data.evaluated] == ["train", "holdout"]
+    assert data.evaluation_split == "holdout"
+    assert same(data.train, whole.train.part(0, 35)) and same(data.splits["holdout"], whole.train.part(35, 50))
 
 
 def test_root_is_the_flag_else_the_variable_else_data(small_usps, monkeypatch, tmp_path) -> None:
     small_usps.write()
     arguments = {"source": "usps", "test_size": 3}
-    assert len(ready(root=small_usps.root, **arguments).second.labels) == 3
+    assert len(ready(root=small_usps.root, **arguments).splits["test"].labels) == 3
     monkeypatch.setenv("LECUN_REPRO_DATA", str(small_usps.root))
-    assert len(ready(**arguments).second.labels) == 3
+    assert len(ready(**arguments).splits["test"].labels) == 3
     monkeypatch.delenv("LECUN_REPRO_DATA")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match=r"it is not in data/usps, data \(nor unpacked there\)"):
         ready(**arguments)
     small_usps.root.rename(tmp_path / "data")
-    assert len(ready(**arguments).second.labels) == 3
+    assert len(ready(**arguments).splits["test"].labels) == 3
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("name", "value", "allowed"),
     [
-        ("source", "cifar"), ("draw", "half"), ("draw", -1), ("draw", 2**32), ("draw", 1.5), ("seed", None),
-        ("train_size", 0), ("train_size", True), ("test_size", -3), ("holdout", -1), ("seed", -1),
-        ("shift", 2), ("shift", "wrap"), ("batch_size", 0), ("batch_size", "half"), ("batch_size", 2.0),
-        ("block_size", 0), ("block_size", None),
+        ("train_size", 1298, "an integer from 1 to 1297, all that digits has, or null"),
+        ("shift", 2, "roll, pad or null"), ("shift", "wrap", "roll, pad or null"),
+        ("block_size", 0, "an integer from 1"), ("block_size", None, "an integer from 1"),
+        ("seed", None, "an integer from 0"), ("seed", -1, "an integer from 0"),
     ],
 )  # fmt: skip
-def test_arguments_out_of_range_are_refused(name, value) -> None:
-    with pytest.raises(ValueError, match=rf"^{name} is {value!r}, expected ") as error:
-        DigitsDataModule(**{name: value})
-    assert "\n" not in str(error.value)
+def test_arguments_out_of_their_bounds_are_refused(name, value, allowed) -> None:
+    with pytest.raises(BadArgument) as error:
+        DigitsDataModule(**{"source": "digits", name: value})
+    assert (error.value.name, error.value.given, error.value.allowed) == (name, value, allowed)
 
 
-def test_more_digits_than_there_are() -> None:
-    with pytest.raises(DataError, match=r"train_size is 50,000, but source digits has 1,297 train digits"):
-        ready(train_size=50_000)
-    with pytest.raises(DataError, match=r"batch_size is 2,000 with only 1,297 training digits"):
-        ready(batch_size=2000)
+def test_a_smaller_training_set_is_the_start_of_a_larger_one(small_mnist) -> None:
+    arguments = {"source": "mnist", "test_size": 20, "root": small_mnist.write().root}
+    small, large = (ready(train_size=size, **arguments) for size in (30, 200))
+    assert same(small.train, large.train.part(0, 30)) and same(small.splits["test"], large.splits["test"])
 
 
 def test_arguments_and_help_by_jsonargparse() -> None:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(DigitsDataModule, "data")
-    given = parser.parse_args(["--data.draw=7", "--data.batch_size=full", "--data.shift=null"]).data
-    assert (given.draw, given.batch_size, given.shift) == (7, "full", None)
+    data = parser.parse_args(
+        ["--data.draw=7", "--data.batch_size=full", "--data.shift=null", "--data.source=usps"]
+    ).data
+    assert (data.draw, data.batch_size, data.shift, data.source) == (7, "full", None, "usps")
+    shift = parser.parse_args(["--data.augment+=lecun_repro.Shift", "--data.augment.kind=pad"]).data.augment
+    assert [(step.class_path, step.init_args.kind) for step in shift] == [("lecun_repro.Shift", "pad")]
     assert parser.parse_args(["--data.draw=full", "--data.batch_size=4"]).data.batch_size == 4
     for wrong in (
         "draw=-1",
@@ -162,7 +161,8 @@ def test_blocks_hold_every_digit_once_in_order(n, batch, block_size) -> None:
 @pytest.mark.parametrize("shift", ["roll", "pad"])
 def test_shifts_depend_on_neither_blocks_nor_batches(shift) -> None:
     data = ready(shift=shift, train_size=100, seed=5)
-    expected = shifted(data.train.images, draw_shifts(100, 5, 0), shift_table(shift))
+    [shifts] = Augmentations(shift, seed=5).draw(100, 0)
+    expected = Shift(shift).apply(data.train.images, shifts)
     assert torch.equal(presented(data).images, expected)
     for arguments in (
         {"block_size": 7},
@@ -176,12 +176,12 @@ def test_shifts_depend_on_neither_blocks_nor_batches(shift) -> None:
 
 def test_evaluation_is_in_chunks_and_unshifted(small_usps) -> None:
     data = ready(shift="roll")
-    data.train = Split(data.train.images.repeat(2, 1, 1, 1), data.train.labels.repeat(2))
-    for train, second in (data.val_dataloader(), data.test_dataloader()):
+    data.splits["train"] = Split(data.train.images.repeat(2, 1, 1, 1), data.train.labels.repeat(2))
+    for train, test in (data.val_dataloader(), data.test_dataloader()):
         assert [len(labels) for _, labels in train] == [512] * 5 + [34] and len(train) == 6
         assert same(Split(*map(torch.cat, zip(*train, strict=True))), data.train)
-        assert same(Split(*next(iter(second))), data.second)
-    assert same(Split(*next(iter(data.predict_dataloader()))), data.second)
+        assert same(Split(*next(iter(test))), data.splits["test"])
+    assert same(Split(*next(iter(data.predict_dataloader()))), data.splits["test"])
 
 
 # With Lightning
@@ -197,7 +197,7 @@ class Recorder(LightningModule):
         self.weight = torch.nn.Parameter(torch.zeros(()))
         self.passes: list[list[Block]] = [[]]
         self.ended = 0
-        self.evaluated = [0, 0]
+        self.evaluated = [0, 0, 0]
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), 0.1)
@@ -272,7 +272,9 @@ def test_lightning_takes_no_further_cut_of_a_fraction(n, block_size, fraction) -
     data = ready(train_size=n, block_size=block_size)
     data.trainer = type("Limited", (), {"limit_train_batches": fraction, "current_epoch": 0})
     if not int(n * fraction):
-        with pytest.raises(DataError, match="less than one update"):
+        with pytest.raises(
+            BadArgument, match=f"^limit_train_batches: .*; allowed: at least one of the pass's {n} updates"
+        ):
             data.train_dataloader()
         return
     loader = data.train_dataloader()
@@ -285,20 +287,38 @@ def test_fast_dev_run_counts_updates(fast_dev_run, updates) -> None:
     module = Recorder()
     trainer(fast_dev_run=fast_dev_run).fit(module, DigitsDataModule("digits", block_size=2))
     assert module.updates() == [updates] and module.ended == 1
-    assert module.evaluated == ([512, 500] if fast_dev_run is True else [1297, 500])  # in chunks of 512
+    assert module.evaluated == ([512, 500, 0] if fast_dev_run is True else [1297, 500, 0])  # in chunks of 512
 
 
 def test_a_fraction_of_overfit_batches_is_refused() -> None:
-    with pytest.raises(DataError, match=r"overfit_batches is a fraction; give it as a number of updates"):
+    with pytest.raises(BadArgument, match=r"^overfit_batches: 0.5; allowed: a whole number of updates"):
         trainer(overfit_batches=0.5).fit(Recorder(), DigitsDataModule("digits"))
+
+
+def test_splits_of_the_end_are_evaluated_by_test_and_not_in_a_fit() -> None:
+    class Late(DigitsDataModule):
+        evaluated = [EvaluatedSplit("late", "end"), *DigitsDataModule("digits").evaluated]  # noqa: RUF012
+
+        def load(self) -> dict[str, Split]:
+            splits = super().load()
+            return splits | {"late": splits["test"].part(0, 7)}
+
+    data, run = Late("digits"), trainer(num_sanity_val_steps=0)
+    module = Recorder()
+    run.fit(module, data)
+    assert module.evaluated == [2 * 1297, 2 * 500, 0]
+    for loop in (run.test, run.validate):
+        module.evaluated = [0, 0, 0]
+        loop(module, data, verbose=False)
+        assert module.evaluated == [7, 1297, 500]
 
 
 def test_test_and_predict() -> None:
     module, data = Recorder(), DigitsDataModule("digits")
     run = trainer()
     run.test(module, data, verbose=False)
-    assert module.evaluated == [1297, 500]
-    assert torch.equal(torch.cat(run.predict(module, data)), data.second.labels)
+    assert module.evaluated == [1297, 500, 0]
+    assert torch.equal(torch.cat(run.predict(module, data)), data.splits["test"].labels)
 
 
 def test_shifts_are_drawn_anew_each_pass_and_as_well_after_a_resume(tmp_path) -> None:

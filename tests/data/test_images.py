@@ -21,7 +21,6 @@ from scipy import ndimage
 
 from lecun_repro.__main__ import main
 from lecun_repro.data.datamodule import DigitsDataModule
-from lecun_repro.data.draws import draw_indices
 from lecun_repro.data.images import FORMATS, MAX_BYTES, find_files, read_digit, read_images, read_pages
 from lecun_repro.data.normalisation import Blank, Unreadable, normalised
 from lecun_repro.data.sources import mnist
@@ -69,9 +68,9 @@ def digits(real_data: Path) -> np.ndarray:
 
 def test_digits(root: Path) -> np.ndarray:
     def images(content: bytes) -> np.ndarray:
-        return mnist.parse_images(content, 10_000)
+        return mnist.parse_idx(content, (10_000, 28, 28))
 
-    drawn = draw_indices("mnist", "article", mnist.COUNTS).test
+    drawn = mnist.MNIST().order("article").test[:2007]
     return mnist.obtain("t10k-images-idx3-ubyte", root, mnist.LAYOUTS, (), images)[drawn]
 
 
@@ -108,11 +107,11 @@ def test_mnist_s_own_digits_stay_what_they_are(digits: np.ndarray) -> None:
 
 def test_an_image_gives_the_very_pixels_that_the_mnist_source_gives(tmp_path: Path) -> None:
     Image.fromarray(CLEAN).save(tmp_path / "digit.png")
-    pictures = read_images(str(tmp_path / "digit.png"))
+    image_digits = read_images(str(tmp_path / "digit.png"))
     expected = mnist.to_16x16(normalised(Image.fromarray(CLEAN))[None])
-    assert pictures.digits.images.shape == (1, 1, 16, 16)
-    assert pictures.digits.images.equal(expected)
-    assert pictures.digits.labels.tolist() == [-1]
+    assert image_digits.digits.images.shape == (1, 1, 16, 16)
+    assert image_digits.digits.images.equal(expected)
+    assert image_digits.digits.labels.tolist() == [-1]
 
 
 # Where and how it is drawn --------------------------------------------------------------------------------------------
@@ -524,8 +523,8 @@ def variants(digit: np.ndarray, rng: np.random.Generator) -> dict[str, Image.Ima
 def test_the_article_s_test_digits_as_files(real_data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     """`pytest -m full tests/test_images.py -n 0` prints the misses of row 5's networks, directly and from files."""
     monkeypatch.chdir(tmp_path)
-    indices = draw_indices("mnist", "article", mnist.COUNTS).test
-    labels = mnist.load("test", indices, real_data).labels.tolist()
+    indices = mnist.MNIST().order("article").test[:2007]
+    labels = mnist.MNIST().load("test", indices, real_data).labels.tolist()
     assert len(labels) == 2007
     rng = np.random.default_rng(1337)
     for index, digit in enumerate(test_digits(real_data)):

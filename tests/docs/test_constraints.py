@@ -9,7 +9,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +32,10 @@ def test_every_version_is_one_that_the_project_allows(script: ModuleType) -> Non
     versions = pinned()
     for requirement in script.requirements():
         assert requirement.specifier.contains(versions[requirement.name.lower()]), requirement
+
+
+def test_their_number_is_the_one_in_the_documents() -> None:
+    assert f"`constraints.txt` has the {len(pinned())} versions" in (ROOT / "docs/RELIABILITY.md").read_text()
 
 
 def test_the_versions_allow_one_another(script: ModuleType) -> None:

@@ -77,10 +77,10 @@ def test_scaled_tanh_and_another_target() -> None:
 
 @pytest.mark.parametrize("given", [("tanh", 1.1), ("tanh", 0.0), ("tanh", -1.0), ("scaled_tanh", 1.8)])
 def test_refuses_a_target_that_cannot_be_reached(given: tuple) -> None:
-    with pytest.raises(ValueError, match=r"target is .*; allowed: a number above 0, at most 1"):
+    with pytest.raises(ValueError, match=r"target: .*; allowed: a number above 0, at most 1"):
         TanhMSE(*given)
 
 
 def test_refuses_other_activations() -> None:
-    with pytest.raises(ValueError, match="activation is 'relu'; allowed: tanh, scaled_tanh"):
+    with pytest.raises(ValueError, match="activation: relu; allowed: tanh, scaled_tanh"):
         TanhMSE("relu")  # type: ignore[arg-type]

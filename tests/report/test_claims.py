@@ -1,6 +1,7 @@
 """The report on claims, from raw results and a TOML file alone."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,46 +10,51 @@ import pytest
 
 from lecun_repro.commands.report import report
 from lecun_repro.errors import UserError
-from lecun_repro.report.claims import answers, claims_table
-from lecun_repro.report.comparisons.answers import FAILS, HOLDS, NOT_SHOWN, Given, all_of
+from lecun_repro.report.claims import answers, claims_table, read
+from lecun_repro.report.comparisons.answers import FAILS, HOLDS, NOT_SHOWN, all_of
 from lecun_repro.report.comparisons.gains import (
     better,
     further_gain,
-    gain,
+    gain_of,
     no_substantial_gain,
     substantial_gain,
     worse,
 )
 from lecun_repro.report.comparisons.times import reached
 from lecun_repro.report.results import load
+from lecun_repro.runs.results import RunResult
 
-ROOT = Path(__file__).parents[2]
-GIVEN = Given(Path(), 20.0)
-
-
-def split(misses: int, start: int = 0) -> dict[str, Any]:
-    missed = list(range(start, start + misses))
-    return {"n": 2007, "loss": 0.1, "error": 100 * misses / 2007, "misses": misses, "missed": missed}
+Runs = Callable[..., list[dict[str, Any]]]
+Rows = dict[str, list[RunResult]]
 
 
-def run(row: str, seed: int, misses: int, **other: Any) -> dict[str, Any]:
-    at = [{"pass": p, "train": split(1), "test": split(misses + 40 - 10 * p)} for p in range(1, 5)]
-    return {
-        "row": row, "seed": seed, "source": "mnist", "passes": 4, "updates": 400, "parameters": 9760,
-        "fit_seconds": 7.2, "us_per_update": 1e6, "train": split(2), "test": split(misses), "curve": at,
-        "versions": {"python": "3"}, "config_hash": "x",
-    } | other  # fmt: skip
+@pytest.fixture
+def runs(split, run) -> Runs:
+    """Makes runs of a row with so many test misses, after 30, 20 and 10 more in the passes before the last."""
+
+    def make(row: str, *misses: int, **more: Any) -> list[dict[str, Any]]:
+        made = []
+        for seed, last in enumerate(misses, start=1337):
+            train, test = split(2007, 2), split(2007, last)
+            curve = [{"pass": p, "test": point(last + 40 - 10 * p)} for p in range(1, 5)]
+            made.append(
+                run(row, seed, train, test, passes=4, updates=400, curve=curve, **{"us_per_update": 1e6} | more)
+            )
+        return made
+
+    def point(misses: int) -> dict[str, Any]:
+        return {"loss": 0.1, "error": 100 * misses / 2007, "misses": misses}
+
+    return make
 
 
-def runs(row: str, *misses: int, **other: Any) -> list[dict[str, Any]]:
-    return [run(row, 1337 + number, each, **other) for number, each in enumerate(misses)]
+@pytest.fixture
+def base(runs: Runs) -> list[dict[str, Any]]:
+    return runs("base", 98, 100, 102, 100)
 
 
-def rows(*results: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    return {each[0]["row"]: each for each in results}
-
-
-BASE = runs("base", 98, 100, 102, 100)
+def rows(*results: list[dict[str, Any]]) -> Rows:
+    return {each[0]["row"]: [RunResult.read(r, "test: ") for r in each] for each in results}
 
 
 @pytest.mark.parametrize(
@@ -61,17 +67,19 @@ BASE = runs("base", 98, 100, 102, 100)
         ((140, 142, 141, 139), (HOLDS, FAILS, FAILS, HOLDS, FAILS)),
     ],
 )
-def test_every_verdict_of_every_rule_is_reachable(misses: tuple[int, ...], verdicts: tuple[str, ...]) -> None:
-    found = gain(rows(BASE, runs("row", *misses)), "base", "row")
+def test_every_verdict_of_every_rule_is_reachable(
+    misses: tuple[int, ...], verdicts: tuple[str, ...], base, runs
+) -> None:
+    found = gain_of(rows(base, runs("row", *misses)), "base", "row")
     assert found is not None
     rules = (no_substantial_gain, substantial_gain, better, worse, further_gain)
-    assert tuple(rule(found, GIVEN) for rule in rules) == verdicts
+    assert tuple(rule(found, 20) for rule in rules) == verdicts
 
 
-def test_a_gain_needs_two_seeds_in_common() -> None:
-    assert gain(rows(BASE, runs("row", 3)), "base", "row") is None
-    assert gain(rows(BASE), "base", "row") is None
-    found = gain(rows(BASE, runs("row", 78, 80)), "base", "row")
+def test_a_gain_needs_two_seeds_in_common(base, runs) -> None:
+    assert gain_of(rows(base, runs("row", 3)), "base", "row") is None
+    assert gain_of(rows(base), "base", "row") is None
+    found = gain_of(rows(base, runs("row", 78, 80)), "base", "row")
     assert found is not None and found.differences == [-20, -20]
     np.testing.assert_allclose(found.changes, [-2000 / 99] * 2)
 
@@ -97,15 +105,15 @@ def answer(folder: Path, claim: str, *results: list[dict[str, Any]], toml: str =
     path.write_text(json.dumps([result for each in results for result in each]))
     path.with_suffix(".toml").write_text(f'{toml}[[claim]]\nname = "A claim"\nwords = "it is so"\n{claim}\n')
     report(str(path))
-    (found,) = answers(path.with_suffix(".toml"), load(path))
+    (found,) = answers(read(path.with_suffix(".toml")), load(path))
     text = path.with_suffix(".md").read_text()
     assert claims_table([found]) in text and f"*{found.verdict}*: {found.measured}." in text
     return found.verdict, found.measured, text
 
 
-def test_rows_against_a_base_row(tmp_path: Path) -> None:
+def test_rows_against_a_base_row(tmp_path: Path, base, runs) -> None:
     claim = 'kind = "no substantial gain"\nnote = "so it is"\nbase = "base"\nrows = ["row"]\nbeside = ["other"]'
-    verdict, line, text = answer(tmp_path, claim, BASE, runs("row", 99, 101, 103, 100), runs("other", 50, 51, 52, 50))
+    verdict, line, text = answer(tmp_path, claim, base, runs("row", 99, 101, 103, 100), runs("other", 50, 51, 52, 50))
     assert (verdict, line) == (HOLDS, "`row` against `base`: test misses +1 % (95 %: +0 to +2; n = 4)")
     assert "## A claim\n\n> it is so\n" in text and "So it is." in text and "a cut of 20 %" in text
     (other,) = [line for line in text.splitlines() if line.startswith("| `other` |")]
@@ -117,7 +125,7 @@ def test_rows_against_a_base_row(tmp_path: Path) -> None:
     assert (tmp_path / "results/claims_changes.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_rows_that_are_missing_are_the_article_s_or_not_run(tmp_path: Path) -> None:
+def test_rows_that_are_missing_are_the_article_s_or_not_run(tmp_path: Path, runs) -> None:
     claim = 'kind = "better"\nbase = "1_baseline"\nrows = ["row"]'
     found = NOT_SHOWN, "`row` against `1_baseline`: fewer than two seeds in common"
     assert answer(tmp_path, claim, runs("row", 50, 51))[:2] == found
@@ -127,10 +135,10 @@ def test_rows_that_are_missing_are_the_article_s_or_not_run(tmp_path: Path) -> N
     assert "4 runs" in text  # those of the article are counted there
 
 
-def test_shares(tmp_path: Path) -> None:
+def test_shares(tmp_path: Path, base, runs) -> None:
     claim = 'kind = "shares"\nfirst = "base"\nlast = "end"\ningredients = ['
     claim += '{ name = "a", added = "with_a", taken = "without_a" }, { name = "b", added = "with_b", first = "other" }]'
-    given = [BASE, runs("end", 40, 41, 42, 40), runs("with_a", 50, 51, 52, 50), runs("other", 90, 91, 93, 92)]
+    given = [base, runs("end", 40, 41, 42, 40), runs("with_a", 50, 51, 52, 50), runs("other", 90, 91, 93, 92)]
     given += [runs("with_b", 81, 82, 84, 83)]
     same = runs("without_a", 80, 81, 82, 83)  # twice end's, as base is with_a's
     verdict, line, text = answer(tmp_path, claim, *given, same)
@@ -157,9 +165,11 @@ series = [{ name = "a net, same passes", rows = { 250 = "s", 1000 = "base", 4000
         ((50, 100, 70, 110), "{ 1000 = 40.0, 4000 = 3.00 }", NOT_SHOWN, ("off", "on")),
     ],
 )
-def test_a_curve_over_sizes(tmp_path: Path, large: tuple[int, ...], article: str, verdict: str, where: tuple) -> None:
+def test_a_curve_over_sizes(
+    tmp_path: Path, large: tuple[int, ...], article: str, verdict: str, where: tuple, base, runs
+) -> None:
     given = SIZES.replace("ARTICLE", article)
-    found, line, text = answer(tmp_path, given, BASE, runs("s", 196, 200, 204, 200), runs("l", *large))
+    found, line, text = answer(tmp_path, given, base, runs("s", 196, 200, 204, 200), runs("l", *large))
     assert found == verdict and line.startswith("a net, same passes, 1,000 to 4,000 digits: test misses -")
     assert tuple(word for word in text.split("*") if word in ("on", "off")) == where
     if verdict == HOLDS:  # the error is halved twice
@@ -170,23 +180,23 @@ def test_a_curve_over_sizes(tmp_path: Path, large: tuple[int, ...], article: str
     assert (tmp_path / "results/claims_a_claim.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_curve_needs_three_sizes(tmp_path: Path) -> None:
+def test_a_curve_needs_three_sizes(tmp_path: Path, base, runs) -> None:
     given = SIZES.replace("ARTICLE", "{ 1000 = 4.98, 4000 = 2.49 }")
-    assert answer(tmp_path, given, BASE, runs("l", 50, 51))[:2] == (
+    assert answer(tmp_path, given, base, runs("l", 50, 51))[:2] == (
         NOT_SHOWN,
         "a net, same passes: fewer than three sizes",
     )
 
 
-def test_error_against_parameters(tmp_path: Path) -> None:
+def test_error_against_parameters(tmp_path: Path, base, runs) -> None:
     claim = 'kind = "error against parameters"\nbase = "base"\nrows = ["small", "base", "large"]'
     small, large = runs("small", 150, 151, 152, 150, parameters=4450), runs("large", 60, 61, 62, 60, parameters=66820)
-    verdict, line, text = answer(tmp_path, claim, BASE, small, large)
+    verdict, line, text = answer(tmp_path, claim, base, small, large)
     assert verdict == HOLDS and line.startswith("`small`, 4,450 parameters: test misses +51 %")
     assert "| `large` | 66,820 | 4 |" in text
     assert (tmp_path / "results/claims_a_claim.png").read_bytes().startswith(b"\x89PNG")
-    assert answer(tmp_path, claim, BASE, small)[0] == NOT_SHOWN  # the largest is not there
-    assert answer(tmp_path, claim, BASE)[:2] == (NOT_SHOWN, "not run")
+    assert answer(tmp_path, claim, base, small)[0] == NOT_SHOWN  # the largest is not there
+    assert answer(tmp_path, claim, base)[:2] == (NOT_SHOWN, "not run")
 
 
 TIMES = """kind = "time to an error"
@@ -198,8 +208,8 @@ series = [{ name = "a net", errors = [5.2, 4.9], rows = { 1 = "base", full = "fu
 @pytest.mark.parametrize(
     "us, misses, verdict", [(1e5, 100, HOLDS), (9e5, 100, FAILS), (5e5, 100, NOT_SHOWN), (1e5, 200, NOT_SHOWN)]
 )
-def test_time_to_an_error(tmp_path: Path, us: float, misses: int, verdict: str) -> None:
-    base = [r | {"us_per_update": 1e6 * f} for r, f in zip(BASE, (0.9, 1.0, 1.1, 1.0), strict=True)]
+def test_time_to_an_error(tmp_path: Path, us: float, misses: int, verdict: str, base, runs) -> None:
+    base = [r | {"us_per_update": 1e6 * f} for r, f in zip(base, (0.9, 1.0, 1.1, 1.0), strict=True)]
     full = runs("full", *[misses] * 4, us_per_update=us)
     found, line, text = answer(tmp_path, TIMES, base, full)
     assert found == verdict
@@ -213,19 +223,19 @@ def test_time_to_an_error(tmp_path: Path, us: float, misses: int, verdict: str) 
     assert found == NOT_SHOWN and line.startswith("a GPU was not at hand; on one CPU core, a net: ")
 
 
-def test_a_time_that_some_runs_never_get_to_is_not_shown(tmp_path: Path) -> None:
-    base = [r | {"us_per_update": 1e6 * f} for r, f in zip(BASE, (0.9, 1.0, 1.1, 1.0), strict=True)]
+def test_a_time_that_some_runs_never_get_to_is_not_shown(tmp_path: Path, base, runs) -> None:
+    base = [r | {"us_per_update": 1e6 * f} for r, f in zip(base, (0.9, 1.0, 1.1, 1.0), strict=True)]
     full = runs("full", *[90] * 4, us_per_update=1e5)
     assert answer(tmp_path, TIMES, base, full)[0] == HOLDS
-    found, line, _ = answer(tmp_path, TIMES, [*base[:3], run("base", 1340, 150)], full)
+    found, line, _ = answer(tmp_path, TIMES, [*base[:3], {**runs("base", 150)[0], "seed": 1340}], full)
     assert found == NOT_SHOWN
     assert line.startswith(
         "a net: 3 of 4 runs in batches of 1 and 4 of 4 runs in batches of full reach 5.20 %, the latter"
     )
 
 
-def test_the_first_pass_with_an_error_counts() -> None:
-    result = run("row", 1, 100)  # 130, 120, 110 and 100 misses after passes 1 to 4
+def test_the_first_pass_with_an_error_counts(runs) -> None:
+    result = RunResult.read(runs("row", 100)[0], "test: ")  # 130, 120, 110 and 100 misses after passes 1 to 4
     assert reached(result, 5.5) == (3, 300, 300.0)
     assert reached(result, 4.9) is None
 
@@ -233,14 +243,14 @@ def test_the_first_pass_with_an_error_counts() -> None:
 @pytest.mark.parametrize(
     "after, iqr, verdict", [(105.0, [104, 106], HOLDS), (150.0, [140, 160], FAILS), (150.0, [50, 250], NOT_SHOWN)]
 )
-def test_inference(tmp_path: Path, after: float, iqr: list[float], verdict: str) -> None:
+def test_inference(tmp_path: Path, after: float, iqr: list[float], verdict: str, base) -> None:
     claim = 'kind = "inference"\nfile = "../benchmarks/inference.json"\nfirst = "base"\nlast = "row"'
-    assert answer(tmp_path, claim, BASE)[:2] == (NOT_SHOWN, "not measured")
+    assert answer(tmp_path, claim, base)[:2] == (NOT_SHOWN, "not measured")
     (tmp_path / "benchmarks").mkdir()
     measured = [{"row": "base", "engine": "eager", "latency_us": 100.0, "latency_us_iqr": [99, 101]}]
     measured += [{"row": "row", "engine": "eager", "latency_us": after, "latency_us_iqr": iqr}]
     (tmp_path / "benchmarks/inference.json").write_text(json.dumps({"measurements": measured}))
-    found, line, _ = answer(tmp_path, claim, BASE)
+    found, line, _ = answer(tmp_path, claim, base)
     assert (found, line) == (verdict, f"latency of one digit, `row` over `base`: eager {after / 100:.2f}")
 
 
@@ -248,35 +258,16 @@ def test_inference(tmp_path: Path, after: float, iqr: list[float], verdict: str)
     "toml, fault",
     [
         ("claim =", "claims.toml: .*; allowed: a TOML file of claims"),
-        ("substantial_percent = 20\n[rules]\n", "claims.toml: 'claim'; allowed"),
+        ("substantial_percent = 20\n[rules]\n", "claims.toml: written is missing; allowed"),
+        (TOML, "claims.toml: claim is missing; allowed"),
+        (TOML.replace("20", "'a lot'"), "claims.toml: substantial_percent is a lot; allowed: a finite number"),
         (TOML + '[[claim]]\nkind = "better"', "claims.toml: a claim without 'rows'; allowed: "),
         (TOML + '[[claim]]\nkind = "bettr"', "claims.toml: kind bettr; allowed: no substantial gain, "),
     ],
 )
-def test_a_file_of_claims_that_is_none(tmp_path: Path, toml: str, fault: str) -> None:
-    (tmp_path / "claims.json").write_text(json.dumps(BASE))
+def test_a_file_of_claims_that_is_none(tmp_path: Path, toml: str, fault: str, base) -> None:
+    (tmp_path / "claims.json").write_text(json.dumps(base))
     (tmp_path / "claims.toml").write_text(toml)
     with pytest.raises(UserError, match=fault):
         report(str(tmp_path / "claims.json"))
     assert not (tmp_path / "claims.md").exists()
-
-
-@pytest.mark.skipif(not (ROOT / "results" / "claims.json").exists(), reason="no committed results")
-class TestCommitted:
-    """The results in the repository."""
-
-    def test_report_gives_the_committed_text(self, tmp_path: Path) -> None:
-        folder = tmp_path / "results"
-        folder.mkdir()
-        for name in ("claims.json", "claims.toml", "claims_search.json", "article.json"):
-            (folder / name).write_bytes((ROOT / "results" / name).read_bytes())
-        if (measured := ROOT / "benchmarks" / "inference.json").exists():
-            (tmp_path / "benchmarks").mkdir()
-            (tmp_path / "benchmarks" / "inference.json").write_bytes(measured.read_bytes())
-        report(str(folder / "claims.json"))
-        assert (folder / "claims.md").read_bytes() == (ROOT / "results" / "claims.md").read_bytes()
-
-    def test_readme_shows_the_table(self) -> None:
-        shown = (ROOT / "README.md").read_text().split("<!-- claims -->")[1].split("<!-- /claims -->")[0]
-        rows = load(ROOT / "results" / "claims.json")
-        assert claims_table(answers(ROOT / "results" / "claims.toml", rows)) in shown

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from jsonargparse import Namespace
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from lecun_repro.__main__ import main
@@ -41,7 +42,7 @@ def test_an_absolute_path_inside_is_inside() -> None:
 
 
 def test_what_leads_out_has_to_be_on_the_command_line() -> None:
-    config = {"trainer": {"callbacks": [{"class_path": "x.Y", "init_args": {"dirpath": "/elsewhere"}}]}}
+    config = Namespace(trainer={"callbacks": [{"class_path": "x.Y", "init_args": {"dirpath": "/elsewhere"}}]})
     check_paths(config, ["--trainer.callbacks=Y", "--trainer.callbacks.dirpath=/elsewhere"])
     for args in ([], ["--config", '{"trainer": {"callbacks": [{"init_args": {"dirpath": "/elsewhere"}}]}}']):
         with pytest.raises(UserError, match=r"^trainer\.callbacks\[0\]\.init_args\.dirpath: /elsewhere; allowed: "):

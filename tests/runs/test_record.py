@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import torch
 from lightning import Trainer
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lecun_repro import CrossEntropy, DigitClassifier, DigitsDataModule
 from lecun_repro.__main__ import main
+from lecun_repro.data.splits import EvaluatedSplit
 from lecun_repro.models.base import Network
 from lecun_repro.models.convnet import ConvNet1989
 from lecun_repro.runs.identity import config_hash
@@ -138,6 +140,27 @@ def test_digits_held_out_take_the_place_of_the_test_digits() -> None:
     assert record["curve"][0].keys() == {"pass", "train", "holdout"}
 
 
+@pytest.mark.parametrize("passes", [1, 2])
+def test_a_split_of_the_end_is_evaluated_once_after_the_last_pass(
+    passes: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits, load = DigitsDataModule.evaluated, DigitsDataModule.load
+    late = EvaluatedSplit("late", "end")
+    monkeypatch.setattr(DigitsDataModule, "evaluated", property(lambda data: [late, *splits.fget(data)]))  # type: ignore[attr-defined]
+    monkeypatch.setattr(DigitsDataModule, "load", lambda data: load(data) | {"late": load(data)["test"].part(0, 7)})
+    flags = ("--trainer.max_epochs", passes)
+    folder = fit(*flags)
+    record = results(folder, *TIMES)
+    lines = [line[:17] for line in capsys.readouterr().out.splitlines() if line.startswith("eval:")]
+    assert lines == ["eval: split train", "eval: split test "] * passes + ["eval: split late "]
+    assert [entry.keys() for entry in record["curve"]] == [{"pass", "train", "test"}] * passes
+    assert (record["late"]["n"], record["late"]["missed"]) == (7, [i for i in record["test"]["missed"] if i < 7])
+    again = fit(*flags, "--ckpt_path", folder / "checkpoints/last.ckpt", version="again")  # there is nothing to train
+    assert results(again, *TIMES) == record
+    logged = EventAccumulator(str(folder)).Reload().Scalars("misses/late")
+    assert [(event.step, event.value) for event in logged] == [(passes, record["late"]["misses"])]
+
+
 def test_the_hash_tells_configurations_apart_and_not_their_places(tmp_path: Path) -> None:
     def of(version: str, *flags: Any) -> str:
         return results(fit("--trainer.max_epochs", 1, *flags, train_size=2, version=version))["config_hash"]
@@ -150,6 +173,17 @@ def test_the_hash_tells_configurations_apart_and_not_their_places(tmp_path: Path
     others += [of("shift", "--data.shift", "pad"), of("batch", "--data.batch_size", 2)]
     others += [of("net", "--model.network.init_args.dropout", 0.1), of("passes", "--trainer.max_epochs", 2)]
     assert len({base, *others}) == 1 + len(others)
+
+
+def test_the_hash_tells_augmentations_apart_and_not_their_spelling() -> None:
+    def of(*augment: dict[str, Any]) -> str:
+        return config_hash({"data": {"augment": list(augment)}})
+
+    shift = {"class_path": "lecun_repro.Shift"}
+    assert of(shift) == of(shift | {"class_path": "lecun_repro.data.augment.Shift"})
+    assert of(shift) == of(shift | {"init_args": {"kind": "roll"}})
+    assert config_hash({"data": {"augment": None}}) == config_hash({"data": {}})
+    assert len({of(), of(shift), of(shift, shift), of(shift | {"init_args": {"kind": "pad"}})}) == 4
 
 
 def test_the_hash_does_not_depend_on_the_order_of_keys() -> None:

@@ -19,17 +19,18 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 
 from lecun_repro.data.download import data_root
 from lecun_repro.data.sources import mnist, usps
+from lecun_repro.data.sources.base import Source
 from lecun_repro.errors import DataError
 
-FILES = [(mnist, part, name) for part, names in mnist.FILES.items() for name in names]
-FILES += [(usps, part, name) for part, name in usps.FILES.items()]
-HOME = {mnist: "mnist", usps: "usps"}
+MNIST, USPS = mnist.MNIST(), usps.USPS()
+FILES = [(MNIST, part, name) for part, names in mnist.FILES.items() for name in names]
+FILES += [(USPS, part, name) for part, name in usps.FILES.items()]
+HOME = {MNIST: "mnist", USPS: "usps"}
 
 
 def damages(name: str, body: bytes, content: bytes, cuts: int = 20, flips: int = 50) -> Iterator[tuple[str, bytes]]:
@@ -77,7 +78,7 @@ def contents(name: str, content: bytes) -> Iterator[tuple[str, bytes]]:
         yield "another label", content[:-1] + bytes([(content[-1] + 1) % 10])
 
 
-def outcome(source: ModuleType, part: str, path: Path, root: Path, expected: tuple) -> str:
+def outcome(source: Source, part: str, path: Path, root: Path, expected: tuple) -> str:
     """What becomes of loading a part whose file at `path` is bad: `refused`, `the same digits` or the fault."""
     before = sorted(root.rglob("*"))
     try:
@@ -105,7 +106,7 @@ def check(original: Path, cuts: int = 20, flips: int = 50, files: list = FILES) 
         for source, part, name in files:
             shutil.rmtree(root, ignore_errors=True)
             (root / HOME[source]).mkdir(parents=True)
-            for each in source.FILES[part] if source is mnist else [source.FILES[part]]:
+            for each in mnist.FILES[part] if source is MNIST else [usps.FILES[part]]:
                 shutil.copy(original / HOME[source] / f"{each}.gz", root / HOME[source])
             path = root / HOME[source] / f"{name}.gz"
             body = path.read_bytes()

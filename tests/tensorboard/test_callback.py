@@ -327,23 +327,24 @@ def test_errors_are_the_missed_digits_the_most_confident_first(monkeypatch: pyte
     data.setup()
     digits, captions, title = drawn[-1]
     assert title.startswith(f"Errors (test), pass 1: {result['misses']} of 40 digits missed")
-    expected = {f"{int(data.second.labels[i])}→{p}" for i, p in zip(result["missed"], result["predicted"], strict=True)}
+    expected = {
+        f"{int(data.splits['test'].labels[i])}→{p}" for i, p in zip(result["missed"], result["predicted"], strict=True)
+    }
     assert {caption.split("  ")[0] for caption in captions} == expected
     shares = [float(caption.split("  ")[1].rstrip("%")) for caption in captions]
     assert shares == sorted(shares, reverse=True)
     assert len(digits) == len(captions) == result["misses"]
-    missed = {image.numpy().tobytes() for image in data.second.images[result["missed"], 0]}
+    missed = {image.numpy().tobytes() for image in data.splits["test"].images[result["missed"], 0]}
     assert {digit.tobytes() for digit in digits} == missed
 
 
-def test_where_nothing_is_missed_there_is_an_empty_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_nothing_is_missed_there_is_an_empty_grid() -> None:
     data = DigitsDataModule("digits", train_size=30, test_size=20)
     data.setup()
     module = DigitClassifier(Linear(), CrossEntropy())
-    monkeypatch.setattr(module, "splits", lambda: ("train", "test"))
     module.results = {"test": SplitResult(n=20, loss=0.0, error=0.0, misses=0, missed=[], predicted=[])}
     writer = SummaryWriter("logs")
-    draw_misses(writer, module, data.second, 5)
+    draw_misses(writer, module, "test", data.splits["test"], 5)
     writer.close()
     assert steps(events(Path("logs")), "images") == {"confusion/test": [5], "errors/test": [5]}
 

@@ -11,6 +11,7 @@ from lecun_repro import CrossEntropy, DigitClassifier, DigitsDataModule
 from lecun_repro.__main__ import main
 from lecun_repro.models.convnet import ConvNet1989
 from lecun_repro.report.tables import diverged_note
+from lecun_repro.runs.results import DivergedRun
 from lecun_repro.training.divergence import Diverged, check_loss, check_losses
 
 ROOT = Path(__file__).parents[2]
@@ -94,8 +95,8 @@ def test_reproduce_keeps_a_diverged_run_apart_and_does_not_repeat_it(capsys: pyt
 
 
 def test_the_report_says_how_many_of_a_row_diverged() -> None:
-    record = {"seed": 7, "diverged": {"pass": 3, "of": "the test split", "loss": "inf", "rate": 0.3}}
-    (line,) = diverged_note({"row": [{}, {}]}, {"row": [record]})
+    record = {"row": "row", "seed": 7, "diverged": {"pass": 3, "of": "the test split", "loss": "inf", "rate": 0.3}}
+    (line,) = diverged_note({"row": [None, None]}, {"row": [DivergedRun.read(record, "")]})
     assert line == (
         "- `row`: 1 of 3 runs diverged and are in no table. "
         "seed 7: the loss of the test split in pass 3 was inf (learning rate 0.3)."

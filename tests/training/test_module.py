@@ -165,7 +165,7 @@ def test_evaluates_without_dropout_or_shifts(capsys: pytest.CaptureFixture[str])
     fitted = Fitted(make_module(dropout=0.5), make_data(shift="roll"))
     assert not any(fitted.watch.modes)
     lines = []
-    for split, (images, labels) in (("train", fitted.data.train), ("test", fitted.data.second)):
+    for split, (images, labels) in (("train", fitted.data.train), ("test", fitted.data.splits["test"])):
         with torch.no_grad():
             outputs = fitted.module.network(images)
             loss = fitted.module.head.loss(outputs, labels)  # type: ignore[operator]
@@ -179,7 +179,7 @@ def test_evaluates_without_dropout_or_shifts(capsys: pytest.CaptureFixture[str])
     assert printed[2:] == lines
 
 
-def test_digits_held_out_are_the_second_split(capsys: pytest.CaptureFixture[str]) -> None:
+def test_digits_held_out_are_the_evaluation_split(capsys: pytest.CaptureFixture[str]) -> None:
     fitted = Fitted(data=make_data(holdout=5))
     assert set(fitted.module.results) == {"train", "holdout"}
     assert "eval: split holdout. loss " in capsys.readouterr().out
@@ -190,7 +190,7 @@ def test_predicts_probabilities() -> None:
     [probabilities] = make_trainer().predict(module, datamodule=data)  # type: ignore[misc]
     assert probabilities.shape == (10, 10)
     torch.testing.assert_close(probabilities.sum(1), torch.ones(10))
-    assert torch.equal(module(data.second.images).argmax(1), probabilities.argmax(1))
+    assert torch.equal(module(data.splits["test"].images).argmax(1), probabilities.argmax(1))
 
 
 # Randomness

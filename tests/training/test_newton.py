@@ -55,7 +55,7 @@ def test_a_parameter_without_a_gradient_is_left_alone() -> None:
     "given", [{"lr": -0.1}, {"lr": float("inf")}, {"mu": 0.0}, {"mu": -1.0}, {"mu": float("nan")}, {"sample": 0}]
 )
 def test_refuses_what_cannot_be(given: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=f"{next(iter(given))} is .*; allowed: "):
+    with pytest.raises(ValueError, match=f"{next(iter(given))}: .*; allowed: "):
         StochasticDiagonalLM([nn.Parameter(torch.ones(1))], **given)
 
 

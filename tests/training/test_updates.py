@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
-from lecun_repro.data.augment import draw_shifts, shift_table, shifted
+from lecun_repro.data.augment import Augmentations
 from lecun_repro.data.datamodule import DigitsDataModule
 from lecun_repro.models.base import ACTIVATIONS, Network
 from lecun_repro.models.convnet import ConvNet1989
@@ -50,7 +50,8 @@ class Case(NamedTuple):
     def examples(self, updates: int, seed: int = 0) -> Examples:
         """Shifted digits and, with dropout, the units kept."""
         images, labels = digits(updates * self.batch, self.dtype)
-        images = shifted(images, draw_shifts(len(images), seed, 0), shift_table("roll"))
+        augmentations = Augmentations("roll", seed=seed)
+        images = augmentations.apply(images, augmentations.draw(len(images), 0), slice(None))
         network = self.make()[0]
         prepared = network.prepare(images.view(updates, self.batch, 1, 16, 16))
         if not self.dropout:

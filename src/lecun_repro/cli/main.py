@@ -3,34 +3,37 @@
 import errno
 import json
 import sys
-import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, LRSchedulerTypeTuple
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.optim import Optimizer
 
-from lecun_repro.cli.checks import check, mapped_errors
+import lecun_repro
+from lecun_repro.cli.checks import at_fault, check
 from lecun_repro.cli.config_files import check_sections, load_config
 from lecun_repro.cli.help import HelpfulParser, set_subcommand_help
-from lecun_repro.cli.parser import ParseFailed, config_flags, explain, flags
+from lecun_repro.cli.overlays import in_full
+from lecun_repro.cli.parser import LINKED, config_flags, flags
 from lecun_repro.cli.paths import check_paths
 from lecun_repro.cli.predictions import printable
 from lecun_repro.cli.trainer import DigitsTrainer
 from lecun_repro.data.datamodule import DigitsDataModule
-from lecun_repro.errors import UserError, fault, one_line
+from lecun_repro.errors import BadArgument, UserError, one_line, prefixed
 from lecun_repro.models.base import Network
 from lecun_repro.models.heads import Head
-from lecun_repro.runs.checkpoints import check_fits, checkpoint_config, load_checkpoint
+from lecun_repro.runs.checkpoints import checkpoint_config, load_checkpoint, load_into
 from lecun_repro.runs.folders import claimed
 from lecun_repro.runs.last_pass import LastPass
-from lecun_repro.runs.progress import FitProgress
+from lecun_repro.runs.progress import CountUpdates, FitProgress
 from lecun_repro.runs.record import LOCAL, RecordRun
 from lecun_repro.runs.signals import Interrupted, StopAfterBlock, StopSignals, say
 from lecun_repro.tensorboard.callback import Pictures
@@ -40,14 +43,6 @@ from lecun_repro.training.module import DigitClassifier
 
 PROGRAM = "lecun-repro"
 
-# Arguments that come from another key alone.
-LINKED = {
-    "model.optimizer": "optimizer",
-    "model.lr_scheduler": "lr_scheduler",
-    "model.seed": "seed_everything",
-    "data.seed": "seed_everything",
-}
-
 # A disk that is full or may not be written to, which no program can put right.
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
@@ -56,6 +51,8 @@ class DigitsCLI(LightningCLI):
     """`fit`, `validate`, `test` and `predict`, with the optimizer and its schedule at the top of the YAML."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        for name in lecun_repro.__all__:
+            getattr(lecun_repro, name)  # imports it: a class that is there goes by its name alone
         parser.add_argument(
             "--threads",
             type=PositiveInt,
@@ -98,18 +95,16 @@ class DigitsCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses and checks, so that nothing is built from what could not run."""
+        args = [args[0], *in_full(args[1:])]
         for path in config_flags(args):
             check_sections(load_config(path), LINKED)
-        try:
-            self.config = parser.parse_args(args)  # LightningCLI's own warns where both args and sys.argv are there
-        except ParseFailed as failed:
-            raise explain(self._subcommand_parsers[args[0]], args[1:], str(failed)) from None  # type: ignore[arg-type]
+        self.config = parser.parse_args(args)  # LightningCLI's own warns where both args and sys.argv are there
         for key, value in list(self.config.items()):
             if isinstance(value, int | float) and type(value) is not bool:
                 # A number that has passed a range check, which a class without one could not write down.
                 self.config[key] = int(value) if isinstance(value, int) else float(value)
         check(args[0], self.config[args[0]])
-        check_paths(self.config[args[0]].as_dict(), args[1:])
+        check_paths(self.config[args[0]], args[1:])
 
     def _parse_ckpt_path(self) -> None:
         """A checkpoint's configuration has come first, see `with_checkpoint_config`; nothing in it beats a flag."""
@@ -118,49 +113,41 @@ class DigitsCLI(LightningCLI):
         torch.set_num_threads(self.config[self.subcommand].threads)
 
     def _add_instantiators(self) -> None:
-        """Lightning's keep hyperparameters for `load_from_checkpoint`, which nothing here uses."""
-
-    def instantiate_classes(self) -> None:
-        try:
-            super().instantiate_classes()
-        except ValueError as error:
-            cause: BaseException = error
-            while cause.__cause__ is not None:
-                cause = cause.__cause__
-            for frame, _ in traceback.walk_tb(cause.__traceback__):
-                made = frame.f_locals.get("self")
-                if frame.f_code.co_name == "__init__" and isinstance(made, Network | Head):
-                    with mapped_errors(f"model.{'network' if isinstance(made, Network) else 'head'}.init_args"):
-                        raise cause from None
-            raise
+        """Networks and heads whose arguments are refused by their keys. (Lightning's own keep hyperparameters.)"""
+        for key, base in (("network", Network), ("head", Head)):
+            self.parser.add_instantiator(partial(made, f"model.{key}.init_args."), base)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         if self.subcommand != "fit":
             kwargs["logger"] = False  # such a call leaves no folder behind
-        given = self.config[self.subcommand].trainer
-        wanted = {LastPass: given.enable_checkpointing, FitProgress: given.enable_progress_bar}
+        config = self.config[self.subcommand].trainer
+        wanted = {LastPass: config.enable_checkpointing, FitProgress: config.enable_progress_bar}
         self.trainer_defaults["callbacks"] = [kind() for kind, is_wanted in wanted.items() if is_wanted is not False]
         try:
             return super().instantiate_trainer(**kwargs)
         except (MisconfigurationException, ValueError, ImportError) as error:
-            named = [name for name in vars(given) if name in str(error)]
-            named += ["accelerator"] if "backend" in str(error) or isinstance(error, ImportError) else []
-            if not named:
+            plain = {name: value for name, value in vars(config).items() if not isinstance(value, Namespace | list)}
+            if (name := at_fault(Trainer, plain | {"logger": False})) is None:
                 raise
-            raise fault(f"trainer.{named[0]}", given[named[0]], f"what Lightning takes ({error})") from None
+            raise BadArgument(f"trainer.{name}", config[name], f"what Lightning takes ({error})") from None
 
     def after_instantiate_classes(self) -> None:
         self.datamodule.setup()  # what is wrong with data or checkpoint is told before there is a log folder
         self.check_checkpoint()
 
     def check_checkpoint(self) -> None:
-        """Raises UserError for a checkpoint that is not one of the configured network, optimizer and schedule."""
-        if (path := self.config[self.subcommand].ckpt_path) is not None:
-            schedules = int(self.config[self.subcommand].lr_scheduler is not None) if self.subcommand == "fit" else None
-            try:
-                check_fits(load_checkpoint(path), self.model, list(self.model.network.parameters()), schedules)
-            except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-                raise self._unfit(path, error) from None
+        """Loads the weights; UserError for a checkpoint that is not one of the configured network and fit."""
+        if (path := self.config[self.subcommand].ckpt_path) is None:
+            return
+        checkpoint, resumes = load_checkpoint(path), self.subcommand == "fit"
+        try:
+            load_into(self.model, checkpoint, resumes)
+            for record in [c for c in self.trainer.callbacks if isinstance(c, RecordRun)] if resumes else []:  # type: ignore[attr-defined]
+                record.on_load_checkpoint(self.trainer, self.model, checkpoint)
+        except Exception as error:
+            reason = f"it has no {error}" if isinstance(error, KeyError) else one_line(str(error))[:300]
+            what = f"{path}, which does not fit: {reason or type(error).__name__}"
+            raise BadArgument("ckpt_path", what, "a checkpoint of this network, optimizer and schedule") from None
 
     def after_predict(self) -> None:
         """Names the image files that gave no digit; the exit code then tells that not all is done."""
@@ -178,7 +165,7 @@ class DigitsCLI(LightningCLI):
         notice = f"{PROGRAM}: stopping after the running block of updates; once more to stop at once"
         with StopSignals((lambda: say(notice)) if fits else None) as signals:
             if fits:
-                self.trainer.callbacks.append(StopAfterBlock(signals))  # type: ignore[attr-defined]
+                self.trainer.callbacks += [CountUpdates(), StopAfterBlock(signals)]  # type: ignore[attr-defined]
             try:
                 with claimed(self.trainer.logger if fits else None), report_write_errors_once():
                     super()._run_subcommand(subcommand)
@@ -190,15 +177,6 @@ class DigitsCLI(LightningCLI):
                 if error.errno not in DISK or not fits:
                     raise
                 raise UserError(f"{disk_fault(error)}{self._how_to_go_on()}") from None
-            except Exception as error:
-                within = {frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)}
-                if not within & {"restore_training_state", "_restore_modules_and_callbacks"}:
-                    raise
-                raise self._unfit(self.config[subcommand].ckpt_path, error) from None
-
-    def _unfit(self, path: str, error: Exception) -> UserError:
-        what = f"{path}, which does not fit: {one_line(str(error)) or type(error).__name__}"
-        return fault("ckpt_path", what, "a checkpoint of this network, optimizer and schedule")
 
     def _how_to_go_on(self) -> str:
         last = (log_dir(self.trainer) or Path()) / "checkpoints" / "last.ckpt"
@@ -207,6 +185,12 @@ class DigitsCLI(LightningCLI):
         if path is None:
             return "; nothing is kept, as no pass was whole"
         return f"; go on with the same command and --ckpt_path {path}"
+
+
+def made(prefix: str, kind: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """`kind(*args, **kwargs)`, whose arguments are the keys that begin with `prefix`."""
+    with prefixed(prefix):
+        return kind(*args, **kwargs)
 
 
 def with_checkpoint_config(args: list[str], trusted: Sequence[str] = ()) -> list[str]:
@@ -223,7 +207,9 @@ def with_checkpoint_config(args: list[str], trusted: Sequence[str] = ()) -> list
     try:
         config = json.dumps(checkpoint_config(saved, [*trusted, *(value for _, value in flags(args[1:]) if value)]))
     except (TypeError, ValueError, RecursionError) as error:
-        raise fault("ckpt_path", f"{paths[-1]}, which {one_line(str(error))}", "a checkpoint that fit wrote") from None
+        raise BadArgument(
+            "ckpt_path", f"{paths[-1]}, which {one_line(str(error))}", "a checkpoint that fit wrote"
+        ) from None
     # Of this machine's files a checkpoint names none, in whatever way it may try.
     places = [f"--data.{name}=null" for name in LOCAL]
     return [args[0], "--config", config, *places, *args[1:]]

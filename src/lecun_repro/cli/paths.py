@@ -1,50 +1,50 @@
 """Where a configuration may write."""
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from lecun_repro.errors import fault
+from jsonargparse import Namespace
+
+from lecun_repro.cli.parser import flags
+from lecun_repro.errors import BadArgument
 
 
-def check_paths(config: dict[str, Any], args: Sequence[str]) -> None:
+def check_paths(config: Namespace, args: Sequence[str]) -> None:
     """Refuses what a configuration file lets the trainer and its parts write outside of the working directory.
 
-    Whoever wants that says so on the command line.
+    Whoever wants that says so by a flag of that very key and value.
 
     Args:
         config: The resolved configuration.
         args: The command line.
 
     Raises:
-        UserError: a path that leads out and is not part of the command line.
+        UserError: a path that leads out and is not that of a flag.
     """
-    given = [arg for arg in args if not arg.lstrip().startswith("{")]
-    written = [*_strings(config["trainer"], "trainer"), *_strings(config.get("output"), "output")]
-    for key, value in written:
-        if leads_out(value) and not any(value in arg for arg in given):
-            allowed = "a path inside the working directory; any other on the command line alone, as"
-            raise fault(key, value, f"{allowed} --{key} {value}")
+    by_flag = {(name.lstrip("-").replace(".init_args", ""), value) for name, value in flags(args)}
+    for key, value in [*leaves(config.trainer, "trainer"), ("output", config.get("output"))]:
+        flag = re.sub(r"\.init_args|\[\d+\]", "", key), value
+        if isinstance(value, str) and leads_out(value) and not key.endswith("class_path") and flag not in by_flag:
+            allowed = f"a path inside the working directory; any other on the command line alone, as --{key} {value}"
+            raise BadArgument(key, value, allowed)
 
 
 def leads_out(path: str) -> bool:
     """Whether a path ends outside of the working directory; symbolic links are their owner's affair."""
     expanded = os.path.expanduser(os.path.expandvars(path))
-    if "://" in expanded:
-        return True
-    inside = os.path.normpath(expanded).split(os.sep)[0] != os.pardir
-    return not inside or (os.path.isabs(expanded) and not Path(expanded).is_relative_to(Path.cwd()))
+    return "://" in expanded or not Path(os.path.abspath(expanded)).is_relative_to(Path.cwd())
 
 
-def _strings(value: Any, key: str) -> Iterator[tuple[str, str]]:
-    """Every text in a tree, with its key; the names of classes aside."""
-    if isinstance(value, str):
-        yield key, value
-    elif isinstance(value, dict):
-        for name, item in value.items():
-            if name != "class_path":
-                yield from _strings(item, f"{key}.{name}")
-    elif isinstance(value, list):
-        for number, item in enumerate(value):
-            yield from _strings(item, f"{key}[{number}]")
+def leaves(tree: Any, key: str) -> Iterator[tuple[str, Any]]:
+    """Every plain value in a tree, with its key."""
+    if isinstance(tree, dict | Namespace):
+        for name, value in vars(tree).items() if isinstance(tree, Namespace) else tree.items():
+            yield from leaves(value, f"{key}.{name}")
+    elif isinstance(tree, list | tuple):
+        for number, value in enumerate(tree):
+            yield from leaves(value, f"{key}[{number}]")
+    else:
+        yield key, tree

@@ -24,7 +24,7 @@ class DigitsTrainer(Trainer):
         weights_only: bool | None = None,
         output: str | None = None,
     ) -> Any:
-        """Predict the digits of the second split, as lines of CSV, or those of image files, as a table.
+        """Predict the digits of the evaluation split, as lines of CSV, or those of image files, as a table.
 
         Args:
             model: The model.
@@ -35,8 +35,8 @@ class DigitsTrainer(Trainer):
             weights_only: Ignored, a checkpoint holds nothing else.
             output: File for the lines, as CSV, which are otherwise printed.
         """
-        pictures = getattr(datamodule, "image_digits", None)
-        files = None if pictures is None else pictures.files
+        image_digits = getattr(datamodule, "image_digits", None)
+        files = None if image_digits is None else image_digits.files
         predictions: list[Any] = []
         if files != []:  # of no digits at all Lightning warns
             predictions = super().predict(model, dataloaders, datamodule, True, ckpt_path, True)  # type: ignore[assignment]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lecun_repro.cli.build import trained
 from lecun_repro.commands.page import final_results, page
-from lecun_repro.errors import fault, one_line
+from lecun_repro.errors import BadArgument, one_line
 from lecun_repro.files import write_atomically
 from lecun_repro.models.patches import CONVOLVE_FROM
 from lecun_repro.training.module import DigitClassifier
@@ -36,15 +36,15 @@ def export(ckpt_path: str, to: str, trust: list[str] | None = None) -> None:
     """
     path = Path(to)
     if path.suffix not in FORMATS:
-        raise fault("to", to or "no file", f"a file whose name ends in {', '.join(FORMATS)}")
+        raise BadArgument("to", to or "no file", f"a file whose name ends in {', '.join(FORMATS)}")
     if path.is_dir() or not path.parent.is_dir():
-        raise fault("to", to, "a file in a folder that exists")
+        raise BadArgument("to", to, "a file in a folder that exists")
     model, saved = trained(ckpt_path, trust or ())
     content, what = FORMATS[path.suffix](model, saved, to)
     try:
         write_atomically(path, content)
     except OSError as error:
-        raise fault("to", f"{to}: {error.strerror}", "a file that can be written") from None
+        raise BadArgument("to", f"{to}: {error.strerror}", "a file that can be written") from None
     print(f"{to}: {what}")
 
 
@@ -78,7 +78,7 @@ def onnx(model: DigitClassifier, saved: dict[str, Any], to: str) -> tuple[bytes,
     """
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
-        raise fault("to", f"{to}, which needs {' and '.join(missing)}", 'after `pip install -e ".[onnx]"`')
+        raise BadArgument("to", f"{to}, which needs {' and '.join(missing)}", 'after `pip install -e ".[onnx]"`')
     outputs = Outputs(model).eval()
     # So many that the network convolves: what is traced for fewer digits holds for their number alone.
     n = torch.export.Dim("n", min=CONVOLVE_FROM)
@@ -92,8 +92,9 @@ def onnx(model: DigitClassifier, saved: dict[str, Any], to: str) -> tuple[bytes,
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
-        given, why = f"{to} of a {type(model.network).__name__}", one_line(str(cause))[:160]
-        raise fault("to", given, f"a network that torch can translate ({why})") from None
+        why = one_line(str(cause))[:160]
+        file = f"{to} of a {type(model.network).__name__}"
+        raise BadArgument("to", file, f"a network that torch can translate ({why})") from None
     assert program is not None
     program.model.metadata_props.update(record(saved))
     content = program.model_proto.SerializeToString()

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lecun_repro.errors import fault
+from lecun_repro.errors import BadArgument
 from lecun_repro.models.base import ACTIVATIONS
 from lecun_repro.models.convnet import ConvNet1989
 from lecun_repro.models.heads import CrossEntropy, TanhMSE
@@ -16,11 +16,12 @@ from lecun_repro.report.published import BY_ROW
 from lecun_repro.training.module import DigitClassifier
 
 PLACE = "{{checkpoint}}"  # in page.html, for everything that comes from a checkpoint
+COMPUTED = ("tanh", "scaled_tanh", "relu", "gelu", "silu")  # activations that page.html computes
 
 
 def template() -> str:
     """`page.html` as it is before a network is put in."""
-    return files("lecun_repro").joinpath("page.html").read_text(encoding="utf-8")
+    return files("lecun_repro.commands").joinpath("page.html").read_text(encoding="utf-8")
 
 
 def page(model: DigitClassifier, saved: dict[str, Any], to: str = "a page") -> tuple[str, str]:
@@ -32,13 +33,20 @@ def page(model: DigitClassifier, saved: dict[str, Any], to: str = "a page") -> t
         to: The file asked for.
 
     Raises:
-        UserError: The page has no code for this network or head.
+        UserError: The page has no code for this network, activation or head.
     """
     network, head = model.network, model.head
     if type(network) is not ConvNet1989:  # a subclass may compute something else
-        raise fault("to", f"{to} of a {type(network).__name__}", "a page of a ConvNet1989; .onnx takes any network")
+        raise BadArgument(
+            "to", f"{to} of a {type(network).__name__}", "a page of a ConvNet1989; .onnx takes any network"
+        )
     if type(head) not in (CrossEntropy, TanhMSE):
-        raise fault("to", f"{to} with a {type(head).__name__}", "a page with CrossEntropy or TanhMSE; .onnx takes any")
+        raise BadArgument(
+            "to", f"{to} with a {type(head).__name__}", "a page with CrossEntropy or TanhMSE; .onnx takes any"
+        )
+    activation = _name(network.activation)
+    if activation not in COMPUTED:
+        raise BadArgument("to", f"{to} with the activation {activation}", f"{', '.join(COMPUTED)}; .onnx takes any")
     weights = {
         "H1w": network.H1w.flatten(1),  # (maps of H1, 25)
         "H1b": network.H1b.flatten(1),  # (maps of H1, 64)
@@ -53,7 +61,7 @@ def page(model: DigitClassifier, saved: dict[str, Any], to: str = "a page") -> t
     checkpoint = {
         **origin(saved),
         "parameters": parameters,
-        "activation": _name(network.activation),
+        "activation": activation,
         "head": _name(head.squash) if isinstance(head, TanhMSE) else "softmax",
         "table": network.table,
         "weights": {name: packed(tensor) for name, tensor in weights.items()},
@@ -65,7 +73,7 @@ def page(model: DigitClassifier, saved: dict[str, Any], to: str = "a page") -> t
 def origin(saved: dict[str, Any]) -> dict[str, Any]:
     """Row, seed, digits and final results of a checkpoint, as plain values; None for what it does not say."""
     row, config, results = saved.get("row"), saved["config"], final_results(saved)
-    second = next((split for split in ("test", "holdout") if split in results), None)
+    tested = next((split for split in ("test", "holdout") if split in results), None)
     data = config.get("data")
     return {
         "row": None if row is None else str(row),
@@ -73,17 +81,17 @@ def origin(saved: dict[str, Any]) -> dict[str, Any]:
         "seed": config.get("seed_everything") if isinstance(config.get("seed_everything"), int) else None,
         "source": str(data.get("source")) if isinstance(data, dict) else None,
         "trained_on": results["train"]["n"] if "train" in results else None,
-        "split": second,
-        "n": results[second]["n"] if second else None,
-        "misses": results[second]["misses"] if second else None,
+        "split": tested,
+        "n": results[tested]["n"] if tested else None,
+        "misses": results[tested]["misses"] if tested else None,
     }
 
 
 def final_results(saved: dict[str, Any]) -> dict[str, dict[str, int]]:
     """Digits and misses of each split at the end of the fit, where a checkpoint has them."""
-    found = saved.get("results")
+    results = saved.get("results")
     counts: dict[str, dict[str, int]] = {}
-    for split, result in found.items() if isinstance(found, dict) else ():
+    for split, result in results.items() if isinstance(results, dict) else ():
         n, misses = (result.get(name) if isinstance(result, dict) else None for name in ("n", "misses"))
         if type(n) is int and type(misses) is int and 0 <= misses <= n > 0:
             counts[str(split)] = {"n": n, "misses": misses}
@@ -102,4 +110,5 @@ def inert(text: str) -> str:
 
 
 def _name(activation: Callable[[Tensor], Tensor]) -> str:
-    return next(name for name, function in ACTIVATIONS.items() if function is activation)
+    names = (name for name, function in ACTIVATIONS.items() if function is activation)
+    return next(names, getattr(activation, "__name__", "of one's own"))

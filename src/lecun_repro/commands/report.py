@@ -4,11 +4,10 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from lecun_repro.errors import fault
+from lecun_repro.errors import BadArgument
 from lecun_repro.files import write_atomically
-from lecun_repro.report.article import document
-from lecun_repro.report.figures import curves_figure, missed_figure, waterfall_figure
-from lecun_repro.report.results import load
+from lecun_repro.report import article, claims, paper
+from lecun_repro.report.results import load, load_diverged
 from lecun_repro.report.search import load_search
 from lecun_repro.report.tables import diverged_note
 
@@ -19,45 +18,39 @@ def report(results: str = "results/article.json") -> None:
     Args:
         results: A JSON list of `results.json` objects, as `reproduce` collects them.
     """
-    from lecun_repro.report import claims as report_claims  # which build on this module
-    from lecun_repro.report import paper as report_1989
-
     path = Path(results)
     if not path.is_file():
-        raise fault("results", f"{path}, which is not there", "a JSON list of results, as reproduce collects them")
+        raise BadArgument(
+            "results", f"{path}, which is not there", "a JSON list of results, as reproduce collects them"
+        )
     if path.stem.endswith("_draws"):  # part of the report on the article's own draw
         path = path.with_name(path.name.replace("_draws", ""))
-    rows = load(path)
-    draws = load(path.with_name(f"{path.stem}_draws.json"))
-    diverged = load(path.with_name(f"{path.stem}_diverged.json"))
-    diverged_draws = load(path.with_name(f"{path.stem}_draws_diverged.json"))
-    lost = diverged_note(rows, diverged) + diverged_note(draws, diverged_draws, " with draws of their own")
-    figures: dict[str, Figure | None] = {}
-    claims = path.with_suffix(".toml")
-    if claims.is_file():
-        answers = report_claims.answers(claims, rows)
-        figures = report_claims.figures(claims, answers)
-    elif rows and path.stem == "1989":
-        figures = report_1989.figures(rows, path.stem)
-    elif rows:
-        figures[f"{path.stem}_steps.png"] = waterfall_figure(rows)
-        figures[f"{path.stem}_curves.png"] = curves_figure(rows)
-        if "5_dropout_relu" in rows:
-            figures[f"{path.stem}_missed.png"] = missed_figure(rows["5_dropout_relu"])
-    names = []
-    for name, figure in figures.items():
-        if figure is not None:
-            figure.savefig(path.with_name(name), dpi=100, metadata={"Software": None})
-        if figure is not None or path.with_name(name).exists():
-            names.append(name)
-    if claims.is_file():
-        search = load_search(path.with_name(f"{path.stem}_search.json"))
-        text = report_claims.document(claims, answers, rows, search)
-    elif path.stem == "1989":
-        text = report_1989.document(path.stem, rows, load_search(path.with_name("1989_search.json")), names)
+    name = path.stem
+    rows, draws = load(path), load(path.with_name(f"{name}_draws.json"))
+    lost = diverged_note(rows, load_diverged(path.with_name(f"{name}_diverged.json")))
+    of_draws = load_diverged(path.with_name(f"{name}_draws_diverged.json"))
+    lost += diverged_note(draws, of_draws, " with draws of their own")
+    search = load_search(path.with_name(f"{name}_search.json"))
+
+    # What is beside the results, and their name, say which report is theirs.
+    if path.with_suffix(".toml").is_file():
+        file = claims.read(path.with_suffix(".toml"))
+        answered = claims.answers(file, rows)
+        save(claims.figures(file, answered), path.parent)
+        text = claims.document(file, answered, rows, search)
+    elif name == "1989":
+        text = paper.document(name, rows, search, save(paper.figures(name, rows), path.parent))
     else:
-        text = document(path.stem, rows, draws, names)
+        text = article.document(name, rows, draws, save(article.figures(name, rows), path.parent))
     if lost:  # before all tables, as it bears on every one of them
         text = text.replace("\n## ", "\n".join(["\n## Diverged", "", *lost, "", "## "]), 1)
     write_atomically(path.with_suffix(".md"), text)
     print(path.with_suffix(".md"))
+
+
+def save(figures: dict[str, Figure | None], folder: Path) -> list[str]:
+    """Writes figures, and returns the names of those that are there: one that cannot be drawn anew stays as it was."""
+    for name, figure in figures.items():
+        if figure is not None:
+            figure.savefig(folder / name, dpi=100, metadata={"Software": None})
+    return [name for name in figures if (folder / name).exists()]

@@ -20,13 +20,16 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 from tqdm import tqdm
 
 from lecun_repro.cli.build import resolve
-from lecun_repro.data.draws import draw_indices
-from lecun_repro.data.sources import SOURCES, SourceName
-from lecun_repro.errors import fault
+from lecun_repro.cli.overlays import text_in_full
+from lecun_repro.data.plan import plan as plan_data
+from lecun_repro.errors import BadArgument
 from lecun_repro.files import write_atomically
+from lecun_repro.report.results import by_row
 from lecun_repro.runs.folders import in_use
 from lecun_repro.runs.identity import config_hash
+from lecun_repro.runs.progress import PIPE
 from lecun_repro.runs.record import RESULTS
+from lecun_repro.runs.results import DivergedRun, RunResult
 from lecun_repro.runs.signals import Interrupted, StopSignals, say
 from lecun_repro.training.divergence import FILE as DIVERGED
 
@@ -38,22 +41,24 @@ class Run(NamedTuple):
 
     row: str
     seed: int
-    yaml: str  # the row's file, whatever becomes of it meanwhile
+    yaml: str  # the row's file in full, whatever becomes of it meanwhile
     flags: list[str]
     folder: Path
     config_hash: str
     passes: int
     updates_per_pass: int
-    evaluated_every: int = 1  # passes
 
 
 class Outcome(NamedTuple):
-    """What became of a run: its `results.json`, its `diverged.json`, or the last line it printed."""
+    """What became of a run: the record that it left, `results.json` or `diverged.json`, or the last line it printed."""
 
     run: Run
-    results: dict[str, Any] | None
-    fault: str
-    diverged: dict[str, Any] | None = None
+    record: dict[str, Any] | None
+    reason: str = ""
+
+    @property
+    def diverged(self) -> bool:
+        return self.record is not None and "diverged" in self.record
 
 
 class Fits:
@@ -94,7 +99,7 @@ def reproduce(
     seeds: PositiveInt | list[NonNegativeInt] = 5,  # type: ignore[valid-type]
     jobs: PositiveInt = 1,  # type: ignore[valid-type]
     out: str | None = None,
-    source: SourceName | None = None,
+    source: str | None = None,
     vary_draw: bool = False,
     backend: Literal["local", "ray"] = "local",
     overrides: list[str] | None = None,
@@ -109,7 +114,7 @@ def reproduce(
         jobs: Runs at a time; one per core is fastest.
         out: Folder of the results. Default: `results` for MNIST and for configurations on `usps` as they are,
             `lightning_logs/results_<source>` for others.
-        source: Take the digits from another source in every run: `mnist`, `digits` or `usps`.
+        source: Take the digits from another source in every run: `mnist`, `digits`, `usps` or one of your own.
         vary_draw: Draw other digits with every seed: the draw's seed is then the run's.
         backend: `local`, or `ray` for the Ray cluster that this machine belongs to.
         overrides: Flags of `fit`.
@@ -125,41 +130,42 @@ def reproduce(
         own = as_they_are or sources == {"mnist"}
         out = "results" if own else f"lightning_logs/results_{'_'.join(sorted(sources))}"
 
-    outcomes = perform(runs, jobs, backend)
     name = files[0].parent.name or row_of(files[0])  # of the folder; a file beside the user is on its own
     path = Path(out) / f"{name}{'_draws' if vary_draw else ''}.json"
+    apart = path.with_name(f"{path.stem}_diverged.json")
+    by_row(path, RunResult.read)  # what is wrong with those to put others among is told before the runs
+    by_row(apart, DivergedRun.read)
+
+    outcomes = perform(runs, jobs, backend)
 
     def current(row: str, seed: int) -> str | None:
         return config_hash(for_seed(resolved[row], seed, vary_draw)) if row in resolved else None
 
-    collect(path, [outcome.results for outcome in outcomes if outcome.results is not None], current)
-    apart = path.with_name(f"{path.stem}_diverged.json")
-    diverged = [outcome.diverged for outcome in outcomes if outcome.diverged is not None]
-    if diverged or apart.exists():
-        collect(apart, diverged, current)
+    collect(path, [outcome.record for outcome in outcomes if outcome.record and not outcome.diverged], current)
+    collect(apart, [outcome.record for outcome in outcomes if outcome.record and outcome.diverged], current)
 
     from lecun_repro.commands.report import report  # matplotlib, which the runs do not need
-    from lecun_repro.report.tables import at
 
     report(str(path))
-    for record in diverged:
-        print(f"diverged: {record['row']}, seed {record['seed']}: {at(record)}; kept in {apart}", file=sys.stderr)
-    failed = [outcome for outcome in outcomes if outcome.results is None and outcome.diverged is None]
-    for outcome in failed:
-        print(f"failed: {outcome.run.row}, seed {outcome.run.seed}: {outcome.fault}", file=sys.stderr)
-    if failed:
+    for run, record, reason in outcomes:
+        if record is None:
+            print(f"failed: {run.row}, seed {run.seed}: {reason}", file=sys.stderr)
+        elif "diverged" in record:
+            where = DivergedRun.read(record, f"{run.folder}: ").diverged
+            print(f"diverged: {run.row}, seed {run.seed}: {where}; kept in {apart}", file=sys.stderr)
+    if any(outcome.record is None for outcome in outcomes):
         raise SystemExit(1)
 
 
 def config_files(configs: str | list[str]) -> list[Path]:
     """The YAML files named, or those of a folder, in the order of their names."""
-    given = [Path(c) for c in ([configs] if isinstance(configs, str) else configs)]
-    files = [f for path in given for f in (sorted(path.glob("*.yaml")) if path.is_dir() else [path])]
+    paths = [Path(path) for path in ([configs] if isinstance(configs, str) else configs)]
+    files = [file for path in paths for file in (sorted(path.glob("*.yaml")) if path.is_dir() else [path])]
     if not files:
-        raise fault("configs", configs, "YAML files, or a folder of them")
+        raise BadArgument("configs", configs, "YAML files, or a folder of them")
     for file in files:
         if not file.is_file():
-            raise fault("configs", f"{file}, which is not there", "YAML files, or a folder of them")
+            raise BadArgument("configs", f"{file}, which is not there", "YAML files, or a folder of them")
     return files
 
 
@@ -169,22 +175,18 @@ def row_of(file: Path) -> str:
 
 def plan(file: Path, config: dict[str, Any], seeds: list[int], vary_draw: bool, extra: list[str]) -> list[Run]:
     """The runs of one file, resolved as `config`."""
-    data, trainer = config["data"], config["trainer"]
-    counts = SOURCES[data["source"]].COUNTS
-    n = len(draw_indices(data["source"], data["draw"], counts, data["train_size"], data["test_size"]).train)
-    n -= data["holdout"]
-    updates = 1 if data["batch_size"] == "full" else -(-n // data["batch_size"])
+    trainer = config["trainer"]
+    updates = plan_data(**config["data"]).updates(trainer["limit_train_batches"])
     logs = trainer["logger"]["init_args"]["save_dir"] if isinstance(trainer["logger"], dict) else "lightning_logs"
-    runs = []
+    runs, text = [], text_in_full(file)
     for seed in seeds:
         digest = config_hash(for_seed(config, seed, vary_draw))
         folder = Path(logs) / row_of(file) / f"seed_{seed}_{digest}"
         flags = [*extra, "--seed_everything", str(seed), "--trainer.logger.init_args.version", folder.name]
         flags += ["--trainer.logger.init_args.name", row_of(file)]  # that of a copied YAML may be another row's
         flags += ["--data.draw", str(seed)] if vary_draw else []
-        every = trainer["check_val_every_n_epoch"] or 1
         passes = trainer["max_epochs"]
-        runs.append(Run(row_of(file), seed, file.read_text(), flags, folder, digest, passes, updates, every))
+        runs.append(Run(row_of(file), seed, text, flags, folder, digest, passes, updates))
     return runs
 
 
@@ -200,7 +202,7 @@ def perform(runs: list[Run], jobs: int, backend: str) -> list[Outcome]:
     Raises:
         Interrupted: SIGINT or SIGTERM. What is finished is kept.
     """
-    todo = [run for run in runs if finished(run) is None and diverged(run) is None]
+    todo = [run for run in runs if left_by(run) is None]
     updates = sum(run.passes * run.updates_per_pass for run in todo)
     fits = Fits()
     with (
@@ -217,21 +219,18 @@ def perform(runs: list[Run], jobs: int, backend: str) -> list[Outcome]:
         except KeyboardInterrupt:
             fits.kill()
     if signals.received is not None:
-        done = sum(finished(run) is not None or diverged(run) is not None for run in runs)
+        done = sum(left_by(run) is not None for run in runs)
         raise Interrupted(
             f"interrupted; {done} of {len(runs)} runs are done and kept, the same command goes on with the others",
             signals.exit_code,
         )
     for outcome in outcomes:  # from a machine with another disk
-        for name, record, there in (
-            (RESULTS, outcome.results, finished(outcome.run)),
-            (DIVERGED, outcome.diverged, diverged(outcome.run)),
-        ):
-            if record is not None and there is None:
-                outcome.run.folder.mkdir(parents=True, exist_ok=True)
-                write_atomically(outcome.run.folder / name, json.dumps(record, indent=1) + "\n")
-    faults = {outcome.run.folder: outcome.fault for outcome in outcomes}
-    return [Outcome(run, finished(run), faults.get(run.folder, ""), diverged(run)) for run in runs]
+        if outcome.record is not None and left_by(outcome.run) is None:
+            outcome.run.folder.mkdir(parents=True, exist_ok=True)
+            name = DIVERGED if outcome.diverged else RESULTS
+            write_atomically(outcome.run.folder / name, json.dumps(outcome.record, indent=1) + "\n")
+    reasons = {outcome.run.folder: outcome.reason for outcome in outcomes}
+    return [Outcome(run, left_by(run), reasons.get(run.folder, "")) for run in runs]
 
 
 def on_ray(runs: list[Run], jobs: int) -> list[Outcome]:
@@ -244,7 +243,7 @@ def on_ray(runs: list[Run], jobs: int) -> list[Outcome]:
         import ray
         from ray.util.joblib import register_ray
     except ImportError:
-        raise fault(
+        raise BadArgument(
             "backend", "ray, which is not installed", "local, or after `pip install lecun-repro[cluster]` ray"
         ) from None
     if not ray.is_initialized():
@@ -259,12 +258,12 @@ def perform_one(run: Run, advance: Callable[[int], Any] = lambda updates: None, 
 
     Args:
         run: The run.
-        advance: Called with the number of updates performed, after each pass.
+        advance: Called with the number of updates performed since the last call, after each block of them.
         fits: Where the process is to be found while it runs.
     """
     try:
         return _perform_one(run, advance, fits or Fits())
-    except OSError as error:  # a folder that cannot be made, a full disk: this run's fault alone
+    except OSError as error:  # a folder that cannot be made, a full disk: this run's BadArgument alone
         return Outcome(run, None, str(error))
 
 
@@ -281,64 +280,67 @@ def _perform_one(run: Run, advance: Callable[[int], Any], fits: Fits) -> Outcome
     write_atomically(config, run.yaml)
     command = [sys.executable, "-m", "lecun_repro.child", "fit", "--config", str(config), *run.flags]
     command += ["--ckpt_path", str(checkpoint)] if checkpoint.is_file() else []
-    lines: list[str] = []
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    ) as process:  # fmt: skip
-        assert process.stdout is not None
+    counts, to_counts = os.pipe()
+    follower = threading.Thread(target=follow, args=(counts, advance), daemon=True)
+    follower.start()
+    try:
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1", PIPE: str(to_counts)}, pass_fds=[to_counts],
+        )  # fmt: skip
+    finally:
+        os.close(to_counts)
+    with process:
         fits.add(process)
         try:
-            for line in process.stdout:
-                lines.append(line.rstrip())
-                if line.startswith("eval: split train"):
-                    advance(run.updates_per_pass * run.evaluated_every)
+            assert process.stdout is not None
+            output = process.stdout.read()
             process.wait()
         except BaseException:
             process.kill()
             raise
         finally:
             fits.remove(process)
-    write_atomically(run.folder / "fit.log", "\n".join(lines) + "\n")
-    results, apart = finished(run), diverged(run)
-    fault = "" if results or apart else f"exit code {process.returncode}: {lines[-1] if lines else 'no output'}"
-    return Outcome(run, results, fault, apart)
+    follower.join()
+    write_atomically(run.folder / "fit.log", output)
+    last_line = output.rstrip().rpartition("\n")[2] or "no output"
+    return Outcome(run, left_by(run), f"exit code {process.returncode}: {last_line}")
 
 
-def finished(run: Run) -> dict[str, Any] | None:
-    """The results of a run that is done, or None."""
-    return _left_by(run, RESULTS)
+def follow(pipe: int, advance: Callable[[int], Any]) -> None:
+    """Advances by the updates of a fit, which writes how many it has performed, see `runs.progress`."""
+    done = 0
+    with open(pipe) as counts:
+        for count in map(int, counts):
+            advance(count - done)
+            done = count
 
 
-def diverged(run: Run) -> dict[str, Any] | None:
-    """Where a run diverged, or None; see `divergence`."""
-    return _left_by(run, DIVERGED)
-
-
-def _left_by(run: Run, name: str) -> dict[str, Any] | None:
-    try:
-        record = json.loads((run.folder / name).read_text())
-    except (OSError, ValueError):
-        return None
-    return record if isinstance(record, dict) and record.get("config_hash") == run.config_hash else None
+def left_by(run: Run) -> dict[str, Any] | None:
+    """The record of a run that is done, its results or where it diverged; None where it left none."""
+    for name in (RESULTS, DIVERGED):
+        try:
+            record = json.loads((run.folder / name).read_text())
+        except (OSError, ValueError):
+            continue
+        if isinstance(record, dict) and record.get("config_hash") == run.config_hash:
+            return record
+    return None
 
 
 def collect(path: Path, fresh: list[dict[str, Any]], current: Callable[[str, int], str | None]) -> None:
     """Puts fresh results among those in `path`, in the order of rows and seeds.
 
     Args:
-        path: A JSON list of `results.json` objects; made if absent.
-        fresh: Results to add; each takes the place of an older one of its row and seed.
-        current: The hash that results of a row and seed have to have, None for rows not asked for; others are dropped.
+        path: A JSON list of `results.json` objects; made if absent. One of runs that diverged is there if any did.
+        fresh: Records to add; each takes the place of an older one of its row and seed.
+        current: The hash that records of a row and seed have to have, None for rows not asked for; others are dropped.
     """
-    try:
-        kept = json.loads(path.read_text())
-    except FileNotFoundError:
-        kept = []
+    kept = json.loads(path.read_text()) if path.exists() else []
     by_key = {(r["row"], r["seed"]): r for r in [*kept, *fresh]}
-    results = [r for (row, seed), r in sorted(by_key.items()) if current(row, seed) in (None, r["config_hash"])]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not results and path.name.endswith("_diverged.json"):
+    records = [r for (row, seed), r in sorted(by_key.items()) if current(row, seed) in (None, r["config_hash"])]
+    if not records and path.name.endswith("_diverged.json"):
         return path.unlink(missing_ok=True)
-    text = ",\n".join(json.dumps(r) for r in results)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = ",\n".join(map(json.dumps, records))
     write_atomically(path, f"[\n{text}\n]\n")

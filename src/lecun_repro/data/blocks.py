@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from lecun_repro.data.augment import Shift, draw_shifts, shift_table, shifted
+from lecun_repro.data.augment import Augmentations
 from lecun_repro.data.splits import Split
 
 EVAL_CHUNK = 512  # digits evaluated at a time: what they activate fits the second-level cache
@@ -25,7 +25,7 @@ class Blocks:
     """The updates of a pass over the training digits, in blocks.
 
     All updates of a block have the same number of digits; where that number does not divide the digits, the
-    rest of them is the pass's last block, of one update. The digits are views unless they are shifted.
+    rest of them is the pass's last block, of one update. The digits are views unless they are augmented.
 
     Args:
         train: The digits, presented in this order on every pass.
@@ -33,8 +33,7 @@ class Blocks:
         block_size: Digits per block, rounded down to whole updates, but at least one update.
         updates: Updates served in a pass, counted from its start.
         limit: What Lightning is going to cut the number of blocks by: an integer number or a fraction.
-        shift: Kind of the shifts drawn for every presentation, or None.
-        seed: Seed of the shifts.
+        augmentations: What changes the digits, drawn anew for every pass.
         pass_index: Gives the number of the current pass, from 0.
     """
 
@@ -45,16 +44,14 @@ class Blocks:
         block_size: int,
         updates: int,
         limit: int | float,
-        shift: Shift | None,
-        seed: int,
+        augmentations: Augmentations,
         pass_index: Callable[[], int],
     ) -> None:
         self.train = train
         self.batch = batch
         self.limit = limit
-        self.seed = seed
+        self.augmentations = augmentations
         self.pass_index = pass_index
-        self.table = shift_table(shift) if shift else None
         whole = min(updates, len(train.labels) // batch)  # updates of `batch` digits
         step = max(1, block_size // batch)
         # First update, and update after the last, of every block.
@@ -81,13 +78,12 @@ class Blocks:
         n = len(self.train.labels)
         # A generator asks for the pass when its first block is fetched, and not when it is made: for a
         # resumed run Lightning makes it before it has counted the pass that the checkpoint ends.
-        shifts = None if self.table is None else draw_shifts(n, self.seed, self.pass_index())
+        drawn = self.augmentations.draw(n, self.pass_index())
         for first, last in self.bounds:
             digits = slice(first * self.batch, min(last * self.batch, n))
-            images, labels = self.train.images[digits], self.train.labels[digits]
-            if self.table is not None and shifts is not None:
-                images = shifted(images, shifts[digits], self.table)
-            yield Block(images.view(last - first, -1, 1, 16, 16), labels.view(last - first, -1))
+            images = self.augmentations.apply(self.train.images[digits], drawn, digits)
+            labels = self.train.labels[digits]
+            yield Block(images.reshape(last - first, -1, 1, 16, 16), labels.view(last - first, -1))
 
 
 class Chunks:

@@ -8,28 +8,24 @@ used, and only what passes is ever written to disk.
 import gzip
 import io
 import os
-import secrets
 import stat
-import time
 import zlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException
 from pathlib import Path
-from threading import Thread
 from typing import TypeVar
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from tqdm import tqdm
 
-from lecun_repro.errors import DataError
+from lecun_repro.errors import DataError, one_line
+from lecun_repro.files import replacing
 
 ROOT_VARIABLE = "LECUN_REPRO_DATA"
 MAX_CONTENT = 64 * 2**20  # bytes of a decompressed file; the largest, MNIST's training images, has 47 million
 MAX_BODY = 16 * 2**20  # bytes of a download; the largest has 9.9 million
 TIMEOUT = 20.0  # seconds without an answer, or without a further byte
-SLOWEST = 10_000.0  # bytes per second, on average, below which a mirror is given up after TIMEOUT seconds
 T = TypeVar("T")
 
 
@@ -57,7 +53,7 @@ def obtain(
     Raises:
         DataError: naming the file and the fault, or every mirror with its failure.
     """
-    path = find(name, [root / layout for layout in layouts])
+    path = find_file(name, [root / layout for layout in layouts])
     if path is None:
         return _download(name, root, layouts, mirrors, read)
     try:
@@ -66,7 +62,7 @@ def obtain(
         raise DataError(f"{path}: {fault} (left as it is; move it away to have it downloaded)") from None
 
 
-def find(name: str, folders: Sequence[Path]) -> Path | None:
+def find_file(name: str, folders: Sequence[Path]) -> Path | None:
     """The first of `<folder>/<name>.gz` and `<folder>/<name>` that exists."""
     for path in (folder / candidate for folder in folders for candidate in (f"{name}.gz", name)):
         try:
@@ -79,11 +75,10 @@ def find(name: str, folders: Sequence[Path]) -> Path | None:
     return None
 
 
-def check_digest(digest: str, expected: str, fault: str = "") -> None:
-    """Refuses content whose sha256 is not the expected one, with the `fault` that the parser saw, if any."""
+def check_digest(digest: str, expected: str) -> None:
+    """Refuses content whose sha256 is not the expected one."""
     if digest != expected:
-        fault = f"{fault}; " if fault else ""
-        raise DataError(f"{fault}sha256 of the content is {digest}, expected {expected}")
+        raise DataError(f"sha256 of the content is {digest}, expected {expected}")
 
 
 def gunzip(body: bytes) -> bytes:
@@ -125,7 +120,7 @@ def _download(name: str, root: Path, layouts: Sequence[str], mirrors: Sequence[s
             body = fetch(url)
             result = read(gunzip(body))
         except (ValueError, OSError, HTTPException) as error:  # ValueError: also an absurd redirect
-            failures.append(f"  {url}: {_fault(error)}")
+            failures.append(f"  {url}: {_reason(error)}")
             continue
         _store(body, root / layouts[0] / f"{name}.gz")
         return result
@@ -144,72 +139,38 @@ def fetch(url: str) -> bytes:
     The body stays in memory until it has been checked, so that a broken download leaves nothing behind.
 
     Raises:
-        DataError: The body is larger than MAX_BODY, cut short or too slow.
+        DataError: The body is larger than MAX_BODY, or cut short.
         OSError, HTTPException: No connection, a time-out, an HTTP error.
     """
-    start = time.monotonic()
-    with _open(url) as response:
+    with urlopen(Request(url, headers={"User-Agent": "lecun-repro"}), timeout=TIMEOUT) as response:
         length = response.headers.get("Content-Length", "")
         total = int(length) if length.isdecimal() else None
         body = bytearray()
         with tqdm(total=total, desc=url.rsplit("/", 1)[-1], unit="B", unit_scale=True, leave=False) as bar:
-            # read1 returns what has arrived, so that the time is looked at even when bytes only drip.
             while chunk := response.read1(2**16):
                 body += chunk
                 bar.update(len(chunk))
                 if len(body) > MAX_BODY:
                     raise DataError(f"more than {MAX_BODY:,} bytes")
-                seconds = time.monotonic() - start
-                if seconds > TIMEOUT and len(body) < SLOWEST * seconds:
-                    raise DataError(f"too slow: {len(body):,} bytes in {seconds:.0f} s")
     if total is not None and len(body) < total:
         raise DataError(f"cut short after {len(body):,} of {total:,} bytes")
     return bytes(body)
 
 
-def _open(url: str) -> HTTPResponse:
-    """Asks for `url`, waiting at most TIMEOUT for the whole answer up to the end of its headers.
-
-    In a thread, because urllib's own time-out starts anew with every byte and every redirect, and does not
-    cover the look-up of the name at all.
-    """
-    answer: Future[HTTPResponse] = Future()
-
-    def ask() -> None:
-        try:
-            answer.set_result(urlopen(Request(url, headers={"User-Agent": "lecun-repro"}), timeout=TIMEOUT))
-        except BaseException as error:
-            answer.set_exception(error)
-
-    Thread(target=ask, daemon=True).start()
-    try:
-        return answer.result(TIMEOUT)
-    except HTTPError as error:
-        error.close()
-        raise
-    except TimeoutError:
-        answer.add_done_callback(lambda late: None if late.exception() else late.result().close())
-        raise
-
-
 def _store(body: bytes, path: Path) -> None:
-    """Writes a checked body beside its place and moves it there: complete or absent, also for two writers."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
+    """Writes a checked body, complete or not at all, also where another process does the same."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with part.open("xb") as file:
-                file.write(body)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        with replacing(path, f".{os.getpid()}.part") as file:
+            file.write(body)
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror}") from None
 
 
-def _fault(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     """A mirror's failure on one line."""
     if isinstance(error, HTTPError):
+        error.close()
         text = f"HTTP {error.code} {error.reason}"
     elif isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", None), TimeoutError):
         text = f"no answer within {TIMEOUT:g} s"
@@ -218,4 +179,4 @@ def _fault(error: Exception) -> str:
     else:
         reason = error.reason if isinstance(error, URLError) else error
         text = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
-    return " ".join(text.split())
+    return one_line(text)

@@ -27,7 +27,7 @@ FORMATS = ("PNG", "JPEG", "GIF", "BMP", "PPM")
 MAX_BYTES = 256 * 2**20  # of a file
 MAX_PIXELS = 64_000_000  # claimed by a header; a progressive JPEG of four colours takes 8 bytes each, the others less
 MAX_ASPECT = 100  # longer side over shorter
-WORKED_ON = 2_000_000  # pixels that a larger image is reduced to, each the mean of a square of its pixels
+REDUCED_TO = 2_000_000  # pixels that a larger image is reduced to, each the mean of a square of its pixels
 BAND = 256  # rows of the reduced image that are converted at a time
 
 
@@ -72,7 +72,7 @@ def find_files(images: str | Iterable[str]) -> list[str]:
         path = os.path.expanduser(pattern)
         names = [path] if os.path.lexists(path) else []
         with suppress(ValueError):  # a zero byte
-            names = names or sorted(glob.glob(path, recursive=True), key=natural)
+            names = names or sorted(glob.glob(path, recursive=True), key=natural_order)
         if not names:
             raise DataError(f"data.images: {pattern!r} matches no file; allowed: files and patterns, in quotes")
         for name in names:
@@ -82,7 +82,7 @@ def find_files(images: str | Iterable[str]) -> list[str]:
     return list(found.values())
 
 
-def natural(name: str) -> tuple[list[tuple[bool, int, str]], str]:
+def natural_order(name: str) -> tuple[list[tuple[bool, int, str]], str]:
     """A sort key by which 2.png comes before 10.png."""
     parts = re.split(r"([0-9]+)", name)
     return [(i % 2 == 1, int(part) if i % 2 else 0, "" if i % 2 else part) for i, part in enumerate(parts)], name
@@ -102,7 +102,7 @@ def read_digit(file: str | os.PathLike[str]) -> np.ndarray:
 
 
 def read_pages(file: str | os.PathLike[str]) -> list[Image.Image]:
-    """The image, upright and in grey levels, of about WORKED_ON pixels at most.
+    """The image, upright and in grey levels, of about REDUCED_TO pixels at most.
 
     One with transparent parts twice: as seen on white and, for strokes that are white themselves, on black.
 
@@ -147,12 +147,12 @@ def _grey(image: Image.Image) -> list[Image.Image]:
         raise Unreadable("floating-point pixels; allowed: integers")
     factor = _factor(image)
     size = (-(-image.width // factor), -(-image.height // factor))
-    clear = image.has_transparency_data and image.mode[0] != "I"
-    pages = [Image.new("L", size) for _ in range(2 if clear else 1)]
+    transparent = image.has_transparency_data and image.mode[0] != "I"
+    pages = [Image.new("L", size) for _ in range(2 if transparent else 1)]
     brightest = int(image.getextrema()[1]) if image.mode[0] == "I" else 255  # type: ignore[arg-type]
     for top in range(0, image.height, BAND * factor):  # in bands, as a conversion of the whole would double the memory
         band = image.crop((0, top, image.width, min(top + BAND * factor, image.height)))
-        for page, part in zip(pages, _parts(band, factor, clear, brightest), strict=True):
+        for page, part in zip(pages, _parts(band, factor, transparent, brightest), strict=True):
             page.paste(part, (0, top // factor))
     for page in pages:
         page.info = image.info
@@ -162,12 +162,12 @@ def _grey(image: Image.Image) -> list[Image.Image]:
 
 
 def _factor(image: Image.Image) -> int:
-    return math.ceil(math.sqrt(image.width * image.height / WORKED_ON))
+    return math.ceil(math.sqrt(image.width * image.height / REDUCED_TO))
 
 
-def _parts(band: Image.Image, factor: int, clear: bool, brightest: int) -> list[Image.Image]:
+def _parts(band: Image.Image, factor: int, transparent: bool, brightest: int) -> list[Image.Image]:
     """A band of an image in grey levels, reduced: one for each page."""
-    if clear:
+    if transparent:
         drawing = band.convert("RGBA").reduce(factor)
         sheets = [Image.new("RGBA", drawing.size, colour) for colour in ("white", "black")]
         return [Image.alpha_composite(sheet, drawing).convert("L") for sheet in sheets]

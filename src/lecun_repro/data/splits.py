@@ -1,6 +1,6 @@
-"""What every source gives: digits and their labels, in memory."""
+"""What every source gives, digits with their labels, and when a run evaluates which of them."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from torch import Tensor
 
@@ -17,3 +17,10 @@ class Split(NamedTuple):
     def part(self, first: int, last: int) -> "Split":
         """The digits from `first` to before `last`, as views."""
         return Split(self.images[first:last], self.labels[first:last])
+
+
+class EvaluatedSplit(NamedTuple):
+    """A split that is evaluated, and when."""
+
+    name: str
+    when: Literal["every pass", "end"] = "every pass"  # of a fit; `test` evaluates all

@@ -1,12 +1,14 @@
 """What every network is made from: the base class, activations and the range of the initial weights."""
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from jsonargparse.typing import restricted_number_type
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from lecun_repro.errors import BadArgument
 
 BACKGROUND = -1.0  # paper: what lies outside the 16x16 field; it stays -1 with every activation (article)
 Dropout = restricted_number_type("Dropout", float, [(">=", 0), ("<", 1)])
@@ -22,7 +24,6 @@ def scaled_tanh(x: Tensor) -> Tensor:
     return SCALED_TANH_LIMIT * torch.tanh(2 / 3 * x)
 
 
-Activation = Literal["tanh", "relu", "gelu", "silu", "scaled_tanh"]
 ACTIVATIONS = {
     "tanh": torch.tanh,
     "relu": torch.relu,
@@ -30,14 +31,15 @@ ACTIVATIONS = {
     "silu": F.silu,
     "scaled_tanh": scaled_tanh,
 }
+Activation: TypeAlias = Literal[tuple(ACTIVATIONS)]  # type: ignore[valid-type]
 Init = Literal["article", "paper"]
 FAN_IN_POWER = {"article": 0.5, "paper": 1.0}  # weights start in +-2.4 / fan-in^power; the paper prints no root
 
 
 def hidden_activation(name: str) -> Callable[[Tensor], Tensor]:
-    """The function behind a hidden activation's name; ValueError for an unknown one."""
+    """The function behind a hidden activation's name; BadArgument for an unknown one."""
     if name not in ACTIVATIONS:
-        raise ValueError(f"activation is {name!r}; allowed: {', '.join(ACTIVATIONS)}")
+        raise BadArgument("activation", name, ", ".join(ACTIVATIONS))
     return ACTIVATIONS[name]
 
 
@@ -102,8 +104,8 @@ def initial_weights(
     """Weights drawn evenly from +-2.4 / sqrt(fan-in) (article), or from +-2.4 / fan-in (paper).
 
     Raises:
-        ValueError: another `init`.
+        BadArgument: another `init`.
     """
     if init not in FAN_IN_POWER:
-        raise ValueError(f"init is {init!r}; allowed: {', '.join(FAN_IN_POWER)}")
+        raise BadArgument("init", init, ", ".join(FAN_IN_POWER))
     return nn.Parameter((torch.rand(shape, generator=generator) - 0.5) * 2 * 2.4 / fan_in ** FAN_IN_POWER[init])

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
+from lecun_repro.errors import BadArgument
 from lecun_repro.models.base import (
     BACKGROUND,
     Activation,
@@ -66,7 +67,7 @@ class ConvNet1989(Network):
             for each of these units.
 
     Raises:
-        ValueError: an activation, dropout, connection table, init or number of maps outside the above.
+        BadArgument: an activation, dropout, connection table, init or number of maps outside the above.
     """
 
     def __init__(
@@ -83,9 +84,9 @@ class ConvNet1989(Network):
         super().__init__()
         self.activation = hidden_activation(activation)
         if not 0 <= dropout < 1:
-            raise ValueError(f"dropout is {dropout}; allowed: 0 <= dropout < 1")
+            raise BadArgument("dropout", dropout, "a number from 0 to below 1")
         if maps < 3 or maps % 3:
-            raise ValueError(f"maps is {maps}; allowed: a multiple of 3, as the article's table is made of thirds")
+            raise BadArgument("maps", maps, "a multiple of 3, as the article's table is made of thirds")
         table = connection_table("article" if table is None else table, maps)
         self.maps = maps = int(maps)
         self.dropout, self.dropout_units = float(dropout), maps * 16
@@ -199,7 +200,7 @@ def connection_table(given: list[list[int]] | str, maps: int = MAPS) -> list[lis
     """The connection table that `given` names or is, for so many maps.
 
     Raises:
-        ValueError: another name, or lists that are no table.
+        BadArgument: another name, or lists that are no table.
     """
     if not isinstance(given, str):
         check_table(given, maps)
@@ -215,15 +216,14 @@ def connection_table(given: list[list[int]] | str, maps: int = MAPS) -> list[lis
     if name == "random" and seed.isascii() and seed.isdecimal() and int(seed) < 2**32:
         generator = torch.Generator().manual_seed(int(seed))
         return [sorted(torch.randperm(maps, generator=generator)[:reads].tolist()) for _ in range(maps)]
-    raise ValueError(
-        f"table is {given!r}; allowed: article, cyclic, full, random:SEED (0 to 4294967295), or {maps} lists of maps"
-    )
+    allowed = f"article, cyclic, full, random:SEED (0 to 4294967295), or {maps} lists of maps"
+    raise BadArgument("table", given, allowed)
 
 
 def check_table(table: list[list[int]], maps: int) -> None:
-    """Raises ValueError unless `table` has `maps` rows of one length, each of different maps below `maps`."""
+    """Raises BadArgument unless `table` has `maps` rows of one length, each of different maps below `maps`."""
     if len(table) != maps or len({len(row) for row in table}) != 1 or not table[0]:
-        raise ValueError(f"table has rows of {[len(row) for row in table]} maps; allowed: {maps} rows of one length")
+        raise BadArgument("table", f"rows of {[len(row) for row in table]} maps", f"{maps} rows of one length")
     for number, row in enumerate(table):
         if len(set(row)) != len(row) or not all(0 <= m < maps for m in row):
-            raise ValueError(f"table row {number} is {row}; allowed: different numbers from 0 to {maps - 1}")
+            raise BadArgument("table", f"row {number} is {row}", f"different numbers from 0 to {maps - 1}")

@@ -23,7 +23,7 @@ class FullyConnected1989(Network):
         init: Range of the initial weights: `article`, 2.4 over the root of the fan-in, or `paper`, 2.4 over the fan-in.
 
     Raises:
-        ValueError: an activation or init outside the above.
+        BadArgument: an activation or init outside the above.
     """
 
     def __init__(

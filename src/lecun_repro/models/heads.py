@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lecun_repro.errors import BadArgument
 from lecun_repro.models.base import ACTIVATIONS, SCALED_TANH_LIMIT
 
 
@@ -44,17 +45,17 @@ class TanhMSE(Head):
             or at it (1 for tanh: article). At 1 the scaled tanh is at the end of its quasilinear range.
 
     Raises:
-        ValueError: an activation or a target outside the above.
+        BadArgument: an activation or a target outside the above.
     """
 
     def __init__(self, activation: Literal["tanh", "scaled_tanh"] = "tanh", target: float = 1.0) -> None:
         super().__init__()
         limits = {"tanh": 1.0, "scaled_tanh": SCALED_TANH_LIMIT}
         if activation not in limits:
-            raise ValueError(f"activation is {activation!r}; allowed: {', '.join(limits)}")
+            raise BadArgument("activation", activation, ", ".join(limits))
         self.limit = limits[activation]
         if not 0 < target <= self.limit:
-            raise ValueError(f"target is {target}; allowed: a number above 0, at most {self.limit} for {activation}")
+            raise BadArgument("target", target, f"a number above 0, at most {self.limit} for {activation}")
         self.squash, self.target = ACTIVATIONS[activation], float(target)
 
     def activation(self, outputs: Tensor) -> Tensor:

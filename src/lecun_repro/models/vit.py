@@ -12,6 +12,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lecun_repro.errors import BadArgument
 from lecun_repro.models.base import Dropout, LayerSize, Network
 
 SIDE = 16  # pixels of a digit
@@ -72,7 +73,7 @@ class MicroViT(Network):
         seed: Seed of the initial weights; null draws them from torch's global generator.
 
     Raises:
-        ValueError: a patch, number of heads or dropout outside the above.
+        BadArgument: a patch, number of heads or dropout outside the above.
     """
 
     def __init__(
@@ -88,11 +89,11 @@ class MicroViT(Network):
         super().__init__()
         self.patch = [4, 8] if patch is None else [int(side) for side in patch]
         if len(self.patch) != 2 or any(side < 1 or SIDE % side for side in self.patch):
-            raise ValueError(f"patch is {patch}; allowed: [height, width], each a divisor of {SIDE}")
+            raise BadArgument("patch", patch, f"[height, width], each a divisor of {SIDE}")
         if width % heads:
-            raise ValueError(f"heads is {heads}; allowed: a divisor of the width, {width}")
+            raise BadArgument("heads", heads, f"a divisor of the width, {width}")
         if not 0 <= dropout < 1:
-            raise ValueError(f"dropout is {dropout}; allowed: 0 <= dropout < 1")
+            raise BadArgument("dropout", dropout, "a number from 0 to below 1")
         pixels = math.prod(self.patch)
         self.tokens, self.width = SIDE * SIDE // pixels, int(width)
         self.dropout, self.dropout_units = float(dropout), self.tokens * self.width

@@ -4,11 +4,23 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from lecun_repro.report.published import ARTICLE_SECONDS, BY_ROW, PAPER_SECONDS
-from lecun_repro.report.results import Rows, paired, runs_note, test_errors, test_misses
+from lecun_repro.report import tables
+from lecun_repro.report.figures import curves_figure, missed_figure, waterfall_figure
+from lecun_repro.report.published import (
+    BASELINE,
+    BASELINE_50K,
+    BY_ROW,
+    MODERN,
+    MODERN_50K,
+    PAPER_SECONDS,
+    SECONDS,
+    STEP_FROM,
+)
+from lecun_repro.report.results import Rows, errors, misses, paired
 from lecun_repro.report.statistics import improved, mcnemar, mean_interval, reproduced, sd
-from lecun_repro.report.tables import NONE, span, spread, table
+from lecun_repro.report.tables import image, ranged, span, spread, table
 
 RULES = """\
 These rules were written down before the runs.
@@ -25,17 +37,21 @@ These rules were written down before the runs.
 """
 
 
-def document(name: str, rows: Rows, draws: Rows, figures: Sequence[str]) -> str:
-    """The whole report as Markdown."""
-    parts = [f"# Results: {name}", "Written by `python cli.py report` from the raw results beside it.", RULES.strip()]
-    parts += ["## Rows", rows_table(rows), "## Steps", steps_table(rows)]
-    parts += [f"![{figure}]({figure})" for figure in figures]
-    if draws:
-        parts += ["## Other draws of the digits", draws_table(draws, rows)]
-    if story := story_in_numbers(rows):
-        parts += ["## The story in numbers", story]
-    parts += ["## Runs", runs_note({**rows, **{f"{row} (other draws)": r for row, r in draws.items()}})]
-    return "\n\n".join(parts) + "\n"
+def figures(name: str, rows: Rows) -> dict[str, Figure | None]:
+    """By file name: the steps, the learning curves, and the digits that the modern row misses."""
+    if not rows:
+        return {}
+    drawn = {f"{name}_steps.png": waterfall_figure(rows), f"{name}_curves.png": curves_figure(rows)}
+    return drawn | ({f"{name}_missed.png": missed_figure(rows[MODERN])} if MODERN in rows else {})
+
+
+def document(name: str, rows: Rows, draws: Rows, shown: Sequence[str]) -> str:
+    """The whole report as Markdown, with the figures that are shown."""
+    story = story_in_numbers(rows)
+    parts = [RULES.strip(), "## Rows", rows_table(rows), "## Steps", steps_table(rows), *map(image, shown)]
+    parts += ["## Other draws of the digits", draws_table(draws, rows)] if draws else []
+    parts += ["## The story in numbers", story] if story else []
+    return tables.document(name, parts, {**rows, **{f"{row} (other draws)": runs for row, runs in draws.items()}})
 
 
 def rows_table(rows: Rows) -> str:
@@ -44,29 +60,26 @@ def rows_table(rows: Rows) -> str:
     header += ["article, test %", "article, misses (printed)", "verdict"]
     lines = []
     for row, results in rows.items():
-        misses, published = test_misses(results), BY_ROW.get(row)
-        line = [f"`{row}`", str(len(results)), spread([r["train"]["error"] for r in results])]
-        line += [spread(test_errors(results)), span(mean_interval(test_errors(results)))]
-        line += [f"{spread(misses, 1)} ({min(misses)} to {max(misses)})"]
-        if published is None or any(r["test"]["n"] != published.test_n for r in results):
-            line += [NONE, NONE, NONE]
-        else:
+        published = BY_ROW.get(row)
+        line = [f"`{row}`", str(len(results)), spread(errors(results, "train")), spread(errors(results))]
+        line += [span(mean_interval(errors(results))), ranged(misses(results))]
+        if published is not None and all(r.test.n == published.test_n for r in results):
             line += [f"{published.test_error:.2f}", f"{published.test_misses} ({published.test_printed})"]
-            line += [f"*{reproduced(misses, published.test_misses)}*"]
+            line += [f"*{reproduced(misses(results), published.test_misses)}*"]
         lines.append(line)
     return table(header, lines)
 
 
 def steps_table(rows: Rows) -> str:
     """What each step buys: consecutive rows, then what 50,000 digits buy."""
-    steps = [*pairwise(rows), ("1_baseline", "6_50k_baseline"), ("5_dropout_relu", "7_50k_modern")]
+    steps = [*pairwise(rows), *((before, row) for row, before in STEP_FROM.items())]
     lines = []
     for before, after in dict.fromkeys(steps):
-        pairs = paired(rows.get(before, []), rows.get(after, []))
+        pairs = paired(rows, before, after)
         if not pairs:
             continue
-        differences = [b["test"]["misses"] - a["test"]["misses"] for a, b in pairs]
-        p_values = [mcnemar(a["test"]["missed"], b["test"]["missed"]) for a, b in pairs]
+        differences = [second.test.misses - first.test.misses for first, second in pairs]
+        p_values = [mcnemar(first.test.missed, second.test.missed) for first, second in pairs]
         published = ""
         if before in BY_ROW and after in BY_ROW:
             published = f"{BY_ROW[after].test_misses - BY_ROW[before].test_misses:+d}"
@@ -82,12 +95,13 @@ def draws_table(draws: Rows, rows: Rows) -> str:
     """How much of the spread is the draw: draw and seed vary together here, the seed alone in the table above."""
     lines = []
     for row, results in draws.items():
-        line = [f"`{row}`", str(len(results)), spread(test_errors(results)), span(mean_interval(test_errors(results)))]
+        line = [f"`{row}`", str(len(results)), spread(errors(results)), span(mean_interval(errors(results)))]
         if row in rows:
-            line += [f"{spread(test_errors(rows[row]))} ({len(rows[row])})"]
-            of_draw = sd(test_errors(results)) ** 2 - sd(test_errors(rows[row])) ** 2
-            line += [f"{max(of_draw, 0) ** 0.5:.2f}" if len(results) > 1 and len(rows[row]) > 1 else NONE]
-        lines.append(line + [NONE] * (6 - len(line)))
+            line += [f"{spread(errors(rows[row]))} ({len(rows[row])})"]
+            if len(results) > 1 and len(rows[row]) > 1:
+                of_draw = sd(errors(results)) ** 2 - sd(errors(rows[row])) ** 2
+                line += [f"{max(of_draw, 0) ** 0.5:.2f}"]
+        lines.append(line)
     header = ["row", "draws", "test error %, draw and seed vary", "95 % of the mean"]
     header += ["test error %, seed alone varies (seeds)", "sd of the draw (variances subtracted)"]
     return table(header, lines)
@@ -96,27 +110,27 @@ def draws_table(draws: Rows, rows: Rows) -> str:
 def story_in_numbers(rows: Rows) -> str:
     """The article's own comparisons, computed from the runs."""
     lines = []
-    if baseline := rows.get("1_baseline"):
-        seconds = [r["fit_seconds"] for r in baseline]
+    if baseline := rows.get(BASELINE):
+        seconds = [result.fit_seconds for result in baseline]
         lines.append(
-            f"- **Time.** The paper trained for 3 days, the article's baseline for {ARTICLE_SECONDS} seconds "
-            f"({PAPER_SECONDS / ARTICLE_SECONDS:,.0f} times faster). Here the same {baseline[0]['updates']:,} updates "
-            f"with their {2 * baseline[0]['passes']} evaluations take {spread(seconds, 1)} s on one core "
+            f"- **Time.** The paper trained for 3 days, the article's baseline for {SECONDS} seconds "
+            f"({PAPER_SECONDS / SECONDS:,.0f} times faster). Here the same {baseline[0].updates:,} updates "
+            f"with their {2 * baseline[0].passes} evaluations take {spread(seconds, 1)} s on one core "
             f"(n = {len(seconds)}, runs side by side on a shared machine): "
             f"{PAPER_SECONDS / np.mean(seconds):,.0f} times faster than 1989."
         )
     if len(rows) > 1:
-        each = ", ".join(f"`{row}` {spread([r['fit_seconds'] for r in results], 0)} s" for row, results in rows.items())
-        lines.append(f"- **Time per row**, whole fits: {each}.")
+        times = (f"`{row}` {spread([r.fit_seconds for r in results], 0)} s" for row, results in rows.items())
+        lines.append(f"- **Time per row**, whole fits: {', '.join(times)}.")
     for before, after, what in (
-        ("1_baseline", "5_dropout_relu", "Row 1 to row 5, on 7,291 digits"),
-        ("1_baseline", "6_50k_baseline", "50,000 digits alone"),
-        ("5_dropout_relu", "7_50k_modern", "50,000 digits on top of everything"),
-        ("1_baseline", "7_50k_modern", "Everything and 50,000 digits"),
+        (BASELINE, MODERN, "Row 1 to row 5, on 7,291 digits"),
+        (BASELINE, BASELINE_50K, "50,000 digits alone"),
+        (MODERN, MODERN_50K, "50,000 digits on top of everything"),
+        (BASELINE, MODERN_50K, "Everything and 50,000 digits"),
     ):
-        pairs = paired(rows.get(before, []), rows.get(after, []))
-        if pairs:
-            cuts = [100 * (1 - b["test"]["misses"] / a["test"]["misses"]) for a, b in pairs]
+        pairs = paired(rows, before, after)
+        if pairs and all(first.test.misses for first, _ in pairs):
+            cuts = [100 * (1 - second.test.misses / first.test.misses) for first, second in pairs]
             article = 100 * (1 - BY_ROW[after].test_misses / BY_ROW[before].test_misses)
             lines.append(
                 f"- **{what}** cut the test error by {np.mean(cuts):.0f} % "

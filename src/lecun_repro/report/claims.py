@@ -8,46 +8,66 @@ import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from lecun_repro.errors import fault
+from lecun_repro.errors import BadArgument
+from lecun_repro.report import tables
 from lecun_repro.report.comparisons import KINDS
-from lecun_repro.report.comparisons.answers import Answer, Given
+from lecun_repro.report.comparisons.answers import Answer, Claim, Terms
 from lecun_repro.report.comparisons.figures import changes_figure
-from lecun_repro.report.results import Rows, load, runs_note
-from lecun_repro.report.search import search_table
-from lecun_repro.report.tables import table
+from lecun_repro.report.results import Rows, load
+from lecun_repro.report.search import Tried, search_table
+from lecun_repro.report.tables import image, table
+from lecun_repro.runs.results import record
 
 
-def read(path: Path) -> dict[str, Any]:
+class ClaimsFile(NamedTuple):
+    """A TOML file of claims."""
+
+    path: Path
+    written: str  # when the rules were
+    substantial_percent: float  # gain, of the test misses
+    further_results: str  # the file beside it for rows that are not among its results
+    rules: dict[str, str]  # by the name that the document gives them
+    claim: list[Claim]
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+
+def read(path: Path) -> ClaimsFile:
     """A TOML file of claims.
 
     Raises:
         UserError: A file that is no TOML, lacks a key, or names a kind of comparison that is none.
     """
     try:
-        given = tomllib.loads(path.read_text())
-        kinds = [claim["kind"] for claim in given["claim"]]
-        given["substantial_percent"], given["rules"], given["further_results"], given["written"]
-    except (tomllib.TOMLDecodeError, KeyError) as error:
-        raise fault("results", f"{path}: {error}", "a TOML file of claims, as results/claims.toml") from None
-    for kind in kinds:
-        if kind not in KINDS:
-            raise fault("results", f"{path}: kind {kind}", ", ".join(KINDS))
-    return given
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise BadArgument("results", f"{path}: {error}", "a TOML file of claims, as results/claims.toml") from None
+    file = record(ClaimsFile, content, f"{path}: ", path=path)
+    for claim in file.claim:
+        if (kind := claim.get("kind")) not in KINDS:
+            raise BadArgument("results", f"{path}: kind {kind}", ", ".join(KINDS))
+    return file
 
 
-def answers(path: Path, rows: Rows) -> list[Answer]:
-    """The answer to every claim of a TOML file, from the results beside it."""
-    given = read(path)
-    rows = {**load(path.with_name(given["further_results"])), **rows}
-    shared = Given(path.parent, given["substantial_percent"])
+def answers(file: ClaimsFile, rows: Rows) -> list[Answer]:
+    """The answer to every claim of a file, from the results beside it.
+
+    Raises:
+        UserError: A claim without a key that its kind needs.
+    """
+    rows = {**load(file.path.with_name(file.further_results)), **rows}
+    terms = Terms(file.path.parent, file.substantial_percent)
     try:
-        return [KINDS[claim["kind"]](claim, rows, shared) for claim in given["claim"]]
+        return [KINDS[claim["kind"]](claim, rows, terms) for claim in file.claim]
     except KeyError as error:
-        raise fault("results", f"{path}: a claim without {error}", "a file of claims, as results/claims.toml") from None
+        place = f"{file.path}: a claim without {error}"
+        raise BadArgument("results", place, "a file of claims, as results/claims.toml") from None
 
 
 def figure_name(answer: Answer, name: str) -> str:
@@ -55,41 +75,39 @@ def figure_name(answer: Answer, name: str) -> str:
     return f"{name}_{'_'.join(words)}.png"
 
 
-def figures(path: Path, found: Sequence[Answer]) -> dict[str, Figure | None]:
-    """Those of the answers, and every row's change against its base row, of all claims in one."""
-    groups = {answer.claim["name"]: answer.changes for answer in found if answer.changes}
-    changes = changes_figure(groups, read(path)["substantial_percent"]) if groups else None
-    of_answers = {figure_name(answer, path.stem): answer.figure for answer in found if answer.figure is not None}
-    return {f"{path.stem}_changes.png": changes, **of_answers}
+def figures(file: ClaimsFile, answered: Sequence[Answer]) -> dict[str, Figure | None]:
+    """By file name: every row's change against its base row, of all claims in one, and the answers' own."""
+    groups = {answer.claim["name"]: answer.changes for answer in answered if answer.changes}
+    changes = changes_figure(groups, file.substantial_percent) if groups else None
+    of_answers = {figure_name(answer, file.name): answer.figure for answer in answered if answer.figure is not None}
+    return {f"{file.name}_changes.png": changes, **of_answers}
 
 
-def claims_table(found: Sequence[Answer]) -> str:
+def claims_table(answered: Sequence[Answer]) -> str:
     """The short table: claim, verdict, figure."""
-    return table(["claim", "verdict", "measured"], [[a.claim["name"], f"*{a.verdict}*", a.measured] for a in found])
+    lines = [[answer.claim["name"], f"*{answer.verdict}*", answer.measured] for answer in answered]
+    return table(["claim", "verdict", "measured"], lines)
 
 
-def document(path: Path, found: Sequence[Answer], rows: Rows, search: Sequence[dict[str, Any]]) -> str:
+def document(file: ClaimsFile, answered: Sequence[Answer], rows: Rows, search: Sequence[Tried]) -> str:
     """The whole report as Markdown."""
-    given, name = read(path), path.stem
-    substantial = f"{given['substantial_percent']:g}"
-    rules = [f"- **{kind}**: {rule.replace('SUBSTANTIAL', substantial)}" for kind, rule in given["rules"].items()]
-    parts = [f"# Results: {name}", "Written by `python cli.py report` from the raw results beside it."]
-    parts += ["## Every claim", claims_table(found)]
-    parts += [f"![Every change]({name}_changes.png)"] if any(answer.changes for answer in found) else []
+    parts = ["## Every claim", claims_table(answered)]
+    if any(answer.changes for answer in answered):
+        parts.append(image(f"{file.name}_changes.png", "Every change"))
+    rules = [f"- **{kind}**: {rule}" for kind, rule in file.rules.items()]
     parts += [
         "## Rules",
-        f"{given['written']} Nothing is selected on test digits: not a pass, not a seed, not a rate. Changes are in "
+        f"{file.written} Nothing is selected on test digits: not a pass, not a seed, not a rate. Changes are in "
         "percent of the base row's mean test misses; *n* counts seeds.",
-        "\n".join(rules),
+        "\n".join(rules).replace("SUBSTANTIAL", f"{file.substantial_percent:g}"),
     ]
-    for answer in found:
+    for answer in answered:
         claim = answer.claim
         parts += [f"## {claim['name']}", f"> {claim['words']}", f"*{answer.verdict}*: {answer.measured}."]
         parts += [claim["note"][0].upper() + claim["note"][1:] + "."] if "note" in claim else []
-        parts += [answer.details] if answer.details else []
-        parts += [f"![{claim['name']}]({figure_name(answer, name)})"] if answer.figure is not None else []
+        parts += [answer.details]
+        parts += [image(figure_name(answer, file.name), claim["name"])] if answer.figure is not None else []
     if search:
-        hours = sum(second for tried in search for second in tried["seconds"]) / 3600
+        hours = sum(seconds for tried in search for seconds in tried.seconds) / 3600
         parts += ["## The search", f"{len(search)} settings, {hours:.1f} core-hours.", search_table(search)]
-    parts += ["## Runs", runs_note(rows)]
-    return "\n\n".join(parts) + "\n"
+    return tables.document(file.name, parts, rows)

@@ -1,120 +1,104 @@
-"""Figures, drawn with matplotlib: legible at the README's width, colour-blind safe (Okabe and Ito's colours)."""
+"""Figures of the article's rows and of the paper's: steps, learning curves, and the digits still missed."""
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lecun_repro.data.datamodule import DigitsDataModule
-from lecun_repro.errors import DataError
-from lecun_repro.report.published import BY_ROW
+from lecun_repro.report.published import BY_ROW, STEP_FROM, title_of
+from lecun_repro.report.results import Rows, curve_errors, errors
 from lecun_repro.report.statistics import mean_interval
-from lecun_repro.tensorboard.style import BLUE, COLOURS, GREEN, GREY, ORANGE, WIDTH, _axes
+from lecun_repro.runs.results import RunResult
+from lecun_repro.tensorboard.style import BLUE, COLOURS, GREEN, GREY, ORANGE, VERMILION, subplots
 
-matplotlib.use("Agg")  # files only: no screen is needed, none is opened
-Results = dict[str, Any]
-Rows = dict[str, list[Results]]
-SHOWN = 60  # digits in the grid of errors
-
-# What a row is a step from, where that is not the row before it.
-STEP_FROM = {"6_50k_baseline": "1_baseline", "7_50k_modern": "5_dropout_relu"}
+SHOWN, COLUMNS = 60, 12  # digits in the grid of errors
 
 
-def title_of(row: str) -> str:
-    """The row's title in the article, or its name."""
-    return BY_ROW[row].title if row in BY_ROW else row
+def seeds_and_mean(axes: Axes, x: float, values: Sequence[float], colour: str = BLUE, label: str | None = None) -> None:
+    """Every seed, and the mean with its 95 % interval, which on a logarithmic axis does not reach down to 0."""
+    mean, interval = float(np.mean(values)), mean_interval(values)
+    axes.plot([x] * len(values), values, "_", color=colour, markersize=8, alpha=0.45)
+    if len(values) > 1:
+        bars = [[max(0.0, mean - max(interval.low, mean / 10))], [interval.high - mean]]
+        axes.errorbar(x, mean, bars, color=colour, capsize=3, linewidth=1.4)
+    axes.plot(x, mean, "o", color=colour, markersize=5, label=label)
+
+
+def published_points(axes: Axes, points: Mapping[int, float], label: str | None = None) -> None:
+    """The article's own numbers, as empty diamonds."""
+    sizes, errors = list(points), list(points.values())
+    axes.plot(sizes, errors, "D", color=VERMILION, markersize=5.5, markerfacecolor="none", label=label)
 
 
 def waterfall_figure(rows: Rows) -> Figure:
     """Test error from row to row: ours, with the 95 % interval of the mean and every seed, and the article's."""
-    figure, axes = _axes(4.2)
+    figure, (axes,) = subplots(4.2)
     means: dict[str, float] = {}
+    previous = ""
     for x, (row, results) in enumerate(rows.items()):
-        errors = [r["test"]["error"] for r in results]
-        mean, interval = float(np.mean(errors)), mean_interval(errors)
-        before = STEP_FROM.get(row) or next(reversed(means), row)
+        mean = means[row] = float(np.mean(errors(results)))
+        before = STEP_FROM.get(row, previous)
         start = means.get(before, mean)
         axes.bar(x, mean - start, bottom=start, width=0.5, color=GREEN if mean < start else ORANGE, alpha=0.45)
-        if means and before == next(reversed(means)):
+        if previous and before == previous:
             axes.plot([x - 1, x], [start, start], color=GREY, linewidth=0.8)
-        axes.plot([x] * len(errors), errors, "_", color=BLUE, markersize=9, alpha=0.5)
-        if len(errors) > 1:
-            axes.errorbar(
-                x, mean, [[mean - interval.low], [interval.high - mean]], color=BLUE, capsize=4, linewidth=1.6
-            )
-        axes.plot(x, mean, "o", color=BLUE, markersize=6)
-        axes.annotate(
-            f"{mean:.2f}", (x, mean), (-20, 0), textcoords="offset points", ha="right", va="center", color=BLUE
-        )
-        if row in BY_ROW:
-            axes.plot(x, BY_ROW[row].test_error, "D", color="#D55E00", markersize=5, markerfacecolor="none")
-        means[row] = mean
-    axes.plot([], [], "o", color=BLUE, label="ours: mean over seeds, 95 % interval, each seed")
-    if any(row in BY_ROW for row in rows):
-        axes.plot([], [], "D", color="#D55E00", markerfacecolor="none", label="the article (one seed)")
+        seeds_and_mean(axes, x, errors(results), label=None if previous else "ours: mean, 95 % interval, each seed")
+        place = {"textcoords": "offset points", "ha": "right", "va": "center"}
+        axes.annotate(f"{mean:.2f}", (x, mean), (-20, 0), color=BLUE, **place)
+        previous = row
+    article = {x: BY_ROW[row].test_error for x, row in enumerate(rows) if row in BY_ROW}
+    published_points(axes, article, "the article (one seed)" if article else None)
     axes.set_xticks(range(len(rows)), [title_of(row).replace(", ", ",\n") for row in rows], fontsize=9)
     axes.set_ylabel("test error, %")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False, loc="upper right")  # matplotlib warns where it has looked for the best for a second
-    plt.close(figure)
     return figure
 
 
 def curves_figure(rows: Rows, paper: dict[str, tuple[int, float]] | None = None) -> Figure:
-    """Train and test error per pass, mean over seeds, all rows; per split the pass and error of the paper, if given."""
-    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 3.8), layout="constrained", sharey=True)
+    """Train and test error per pass, mean over seeds, all rows; for each split maybe the paper's pass and error."""
+    figure, panels = subplots(3.8, columns=2, sharey=True)
     for axes, split in zip(panels, ("train", "test"), strict=True):
         for (row, results), colour in zip(rows.items(), COLOURS * 4, strict=False):
-            curves = [[entry[split]["error"] for entry in r["curve"] if split in entry] for r in results]
-            length = min(map(len, curves))
-            passes = [entry["pass"] for entry in results[0]["curve"][:length]]
-            mean = np.mean([c[:length] for c in curves], axis=0)
+            passes, curves = curve_errors(results, split)
             # Log axis: an error of 0 is drawn at a hundredth of a percent.
-            axes.plot(passes, np.maximum(mean, 0.01), color=colour, linewidth=1.3, label=title_of(row))
+            mean = np.maximum(np.mean(curves, axis=0), 0.01)
+            axes.plot(passes, mean, color=colour, linewidth=1.3, label=title_of(row))
         if paper is not None:
             axes.plot(*paper[split], "k*", markersize=10, label="the paper")
         axes.set_yscale("log")
         axes.set_yticks([0.01, 0.1, 1, 10], ["0", "0.1", "1", "10"])
         axes.set_xlabel("pass")
         axes.set_title(f"{split} error, %", fontsize=10)
-        axes.spines[["top", "right"]].set_visible(False)
     panels[1].legend(frameon=False, fontsize=8, loc="lower left")
-    plt.close(figure)
     return figure
 
 
-def missed_figure(results: Sequence[Results]) -> Figure | None:
+def missed_figure(results: Sequence[RunResult]) -> Figure | None:
     """The test digits still missed, by how many seeds miss them; None where the digits are not at hand."""
     first = results[0]
     try:
-        data = DigitsDataModule(source=first["source"], draw=first["draw"], test_size=first["test"]["n"])
+        data = DigitsDataModule(first.source, draw=first.draw, test_size=first.test.n)  # type: ignore[arg-type]
         data.setup()
-    except DataError:
+    except ValueError:
         return None
-    seeds = Counter(index for r in results for index in r["test"]["missed"])
-    taken_for: dict[int, Counter] = {index: Counter() for index in seeds}
-    for r in results:
-        for index, digit in zip(r["test"]["missed"], r["test"]["predicted"], strict=True):
-            taken_for[index][digit] += 1
-    order = sorted(seeds, key=lambda index: (-seeds[index], index))[:SHOWN]
-    columns = 12
-    lines = max(1, -(-len(order) // columns))
-    figure, panels = plt.subplots(
-        lines, columns, figsize=(WIDTH, 1.02 * lines + 0.3), layout="constrained", squeeze=False
-    )
-    for axes in panels.flat:
+    taken_for: dict[int, Counter] = {}  # digits by the place of the one that is missed
+    for result in results:
+        for place, digit in zip(result.test.missed, result.test.predicted, strict=True):
+            taken_for.setdefault(place, Counter())[digit] += 1
+    order = sorted(taken_for, key=lambda place: (-taken_for[place].total(), place))[:SHOWN]
+    lines = max(1, -(-len(order) // COLUMNS))
+    figure, panels = subplots(1.02 * lines + 0.3, COLUMNS, lines)
+    for axes in panels:
         axes.axis("off")
-    for axes, index in zip(panels.flat, order, strict=False):
-        axes.imshow(-data.second.images[index, 0].numpy(), cmap="gray", vmin=-1, vmax=1)
-        label, predicted = (
-            int(data.second.labels[index]),
-            min(taken_for[index], key=lambda d: (-taken_for[index][d], d)),
-        )
-        axes.set_title(f"{label} → {predicted}\n{seeds[index]}/{len(results)}", fontsize=8)
-    figure.suptitle(f"true → taken for, seeds that miss it ({len(order)} of {len(seeds)})", fontsize=9)
-    plt.close(figure)
+    for axes, place in zip(panels, order, strict=False):
+        axes.imshow(-data.splits["test"].images[place, 0].numpy(), cmap="gray", vmin=-1, vmax=1)
+        counts = taken_for[place]
+        likeliest = min(counts, key=lambda digit: (-counts[digit], digit))
+        label = int(data.splits["test"].labels[place])
+        axes.set_title(f"{label} → {likeliest}\n{counts.total()}/{len(results)}", fontsize=8)
+    figure.suptitle(f"true → taken for, seeds that miss it ({len(order)} of {len(taken_for)})", fontsize=9)
     return figure

@@ -1,18 +1,19 @@
 """The report on configs/1989: the paper's own digits and its own optimizer, against the paper's numbers."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from lecun_repro.report.figures import curves_figure, title_of
-from lecun_repro.report.published import BY_ROW
-from lecun_repro.report.published_1989 import BY_CONFIG, CONVOLUTIONAL, PASSES
-from lecun_repro.report.results import Results, Rows, paired, runs_note
-from lecun_repro.report.search import search_table
-from lecun_repro.report.statistics import mean_interval, prediction_interval, reproduced
-from lecun_repro.report.tables import NONE, span, spread, table
+from lecun_repro.report import tables
+from lecun_repro.report.figures import curves_figure
+from lecun_repro.report.published import BASELINE as ARTICLE_BASELINE
+from lecun_repro.report.published import BY_CONFIG, BY_ROW, CONVOLUTIONAL, MODERN, PAPER_PASSES, title_of
+from lecun_repro.report.results import Rows, errors, misses, paired
+from lecun_repro.report.search import Tried, search_table
+from lecun_repro.report.statistics import Interval, mean_interval, prediction_interval, reproduced
+from lecun_repro.report.tables import NONE, image, span, spread, table
+from lecun_repro.runs.results import RunResult
 from lecun_repro.tensorboard.figures import rejection_figure
 
 BASELINE, NEWTON, PAPER, CONTROL = "1_article_baseline_on_usps", "2_newton", "3_paper", "6_sgd_control"
@@ -45,46 +46,33 @@ These rules were written down before the runs.
 """
 
 
-def figures(rows: Rows, name: str) -> dict[str, Figure | None]:
-    """The learning curves beside the paper's end points, and the rejection curves."""
-    paper = {"train": (PASSES, CONVOLUTIONAL.train_error), "test": (PASSES, CONVOLUTIONAL.test_error)}
-    rejections = {
-        title_of(row): [r["test"]["rejection"] for r in results]
-        for row, results in rows.items()
-        if all(r["test"].get("rejection") for r in results)
-    }
+def figures(name: str, rows: Rows) -> dict[str, Figure | None]:
+    """By file name: the learning curves beside the paper's end points, and the rejection curves."""
+    if not rows:
+        return {}
+    paper = {"train": (PAPER_PASSES, CONVOLUTIONAL.train_error), "test": (PAPER_PASSES, CONVOLUTIONAL.test_error)}
+    curves = {title_of(row): [r.test.rejection for r in results] for row, results in rows.items()}
+    complete = {title: rejection for title, rejection in curves.items() if None not in rejection}
     return {
         f"{name}_curves.png": curves_figure(rows, paper),
-        f"{name}_rejection.png": rejection_figure(rejections, (CONVOLUTIONAL.rejected, 1.0)) if rejections else None,
+        f"{name}_rejection.png": rejection_figure(complete, (CONVOLUTIONAL.rejected, 1.0)) if complete else None,  # type: ignore[arg-type]
     }
 
 
-def document(name: str, rows: Rows, search: Sequence[dict[str, Any]], shown: Sequence[str]) -> str:
-    """The whole report as Markdown."""
-    parts = [f"# Results: {name}", "Written by `python cli.py report` from the raw results beside it.", RULES.strip()]
-    parts += ["## Against the paper", against_table(rows), "## The two doubts", doubts(rows)]
-    parts += [f"![{figure}]({figure})" for figure in shown]
-    if search:
-        parts += ["## The search", search_table(search)]
-    parts += ["## Runs", runs_note(rows)]
-    return "\n\n".join(parts) + "\n"
+def document(name: str, rows: Rows, search: Sequence[Tried], shown: Sequence[str]) -> str:
+    """The whole report as Markdown, with the figures that are shown."""
+    parts = [RULES.strip(), "## Against the paper", against_table(rows), "## The two doubts", doubts(rows)]
+    parts += [*map(image, shown), *(["## The search", search_table(search)] if search else [])]
+    return tables.document(name, parts, rows)
 
 
-def misses(results: Sequence[Results], split: str) -> list[int]:
-    return [r[split]["misses"] for r in results]
-
-
-def errors(results: Sequence[Results], split: str) -> list[float]:
-    return [r[split]["error"] for r in results]
-
-
-def verdict(results: Sequence[Results], split: str, count: int | None, error: float) -> str:
+def verdict(results: Sequence[RunResult], split: str, count: int | None, error: float) -> str:
     """Whether the paper's number is one that another seed of ours could give."""
     return reproduced(misses(results, split), count) if count else reproduced(errors(results, split), error)
 
 
-def on_the_papers_digits(results: Sequence[Results]) -> bool:
-    return all((r["source"], r["train"]["n"], r["test"]["n"]) == ("usps", 7291, 2007) for r in results)
+def on_the_papers_digits(results: Sequence[RunResult]) -> bool:
+    return all((r.source, r.train.n, r.test.n) == ("usps", 7291, 2007) for r in results)
 
 
 def against_table(rows: Rows) -> str:
@@ -94,21 +82,19 @@ def against_table(rows: Rows) -> str:
     printed = CONVOLUTIONAL
     first = ["*paper*", "1", f"{printed.train_error}", f"{printed.train_misses}", f"{printed.train_mse:.1e}"]
     first += [f"{printed.test_error:.2f}", NONE, f"{printed.test_misses}", f"{printed.test_mse:.1e}"]
-    lines = [[*first, f"{printed.rejected}", NONE, NONE]]
+    lines = [[*first, f"{printed.rejected}"]]
     for row, results in rows.items():
         line = [f"`{row}`", str(len(results))]
         for split in ("train", "test"):
-            losses = [r[split]["loss"] for r in results]
             line += [spread(errors(results, split))]
-            line += [span(mean_interval(errors(results, split)))] if split == "test" else []
+            line += [span(mean_interval(errors(results)))] if split == "test" else []
             line += [spread(misses(results, split), 1)]
-            line += [f"{np.mean(losses):.1e}" if row != "5_modern" else NONE]  # a cross-entropy
-        rejected = [r["test"]["rejected_at_1_percent"] for r in results if "rejected_at_1_percent" in r["test"]]
+            # The modern one's loss is a cross-entropy.
+            line += [f"{np.mean([r.splits[split].loss for r in results]):.1e}" if row != "5_modern" else NONE]
+        rejected = [r.test.rejected_at_1_percent for r in results if r.test.rejected_at_1_percent is not None]
         line += [spread(rejected, 1) if rejected else NONE]
         paper = BY_CONFIG.get(row)
-        if paper is None or not on_the_papers_digits(results):
-            line += [NONE, NONE]
-        else:
+        if paper is not None and on_the_papers_digits(results):
             line += [f"*{verdict(results, 'train', paper.train_misses, paper.train_error)}*"]
             line += [f"*{verdict(results, 'test', paper.test_misses, paper.test_error)}*"]
         lines.append(line)
@@ -121,7 +107,7 @@ def against_table(rows: Rows) -> str:
     if "5_modern" in rows:
         text += (
             f"\n\n`5_modern` is the article's row 5, which on as many digits of MNIST has "
-            f"{BY_ROW['5_dropout_relu'].test_error} %: what 33 years buy on the paper's digits."
+            f"{BY_ROW[MODERN].test_error} %: what 33 years buy on the paper's digits."
         )
     return text
 
@@ -131,52 +117,68 @@ def doubts(rows: Rows) -> str:
     rows = {row: results for row, results in rows.items() if len(results) > 1 and on_the_papers_digits(results)}
     lines = []
     if baseline := rows.get(BASELINE):
-        count = CONVOLUTIONAL.test_misses or 0
-        found = reproduced(misses(baseline, "test"), count)
-        answer = "yes" if found == "reproduced" else f"no ({found})"
-        lines.append(
-            f"- **Do these digits explain the paper's test error?** *{answer}*: the article's baseline on them misses "
-            f"{spread(misses(baseline, 'test'), 1)} of {baseline[0]['test']['n']:,} (n = {len(baseline)}; a new seed: "
-            f"{span(prediction_interval(misses(baseline, 'test')), 1)}); the paper {count}, the article on MNIST "
-            f"{BY_ROW['1_baseline'].test_misses}."
-        )
-    if (ours := rows.get(PAPER)) and baseline:
-        count = CONVOLUTIONAL.train_misses or 0
-        differences = [b["train"]["misses"] - a["train"]["misses"] for a, b in paired(baseline, ours)]
-        interval = mean_interval(differences)
-        of_ours, of_baseline = (reproduced(misses(r, "train"), count) for r in (ours, baseline))
-        answer = "no"
-        if of_ours == "reproduced" and of_baseline != "reproduced":
-            answer = "yes"
-        elif interval.high < 0:
-            answer = "in part"
-        lines.append(
-            f"- **Do its optimizer and sigmoid explain its training error?** *{answer}*: `{PAPER}` misses "
-            f"{spread(misses(ours, 'train'), 1)} of {ours[0]['train']['n']:,} (n = {len(ours)}; a new seed: "
-            f"{span(prediction_interval(misses(ours, 'train')), 1)}), the baseline "
-            f"{spread(misses(baseline, 'train'), 1)} (n = {len(baseline)}; a new seed: "
-            f"{span(prediction_interval(misses(baseline, 'train')), 1)}), the paper {count}; the mean difference, "
-            f"paired by seed, is {np.mean(differences):+.1f} (95 % {span(interval, 1)}, n = {len(differences)})."
-        )
+        lines.append(digits_explain_the_test_error(baseline))
+    if paired(rows, BASELINE, PAPER):
+        ours = rows[PAPER]
+        lines.append(optimizer_explains_the_training_error(rows))
         count = CONVOLUTIONAL.test_misses or 0
         lines.append(
-            f"- With optimizer and sigmoid, the test error is *{reproduced(misses(ours, 'test'), count)}*: `{PAPER}` "
-            f"misses {spread(misses(ours, 'test'), 1)} (n = {len(ours)}; a new seed: "
-            f"{span(prediction_interval(misses(ours, 'test')), 1)}), the paper {count}."
+            f"- With optimizer and sigmoid, the test error is *{reproduced(misses(ours), count)}*: `{PAPER}` "
+            f"misses {of_a_new_seed(ours, 'test')}, the paper {count}."
         )
-    if (newton := rows.get(NEWTON)) and baseline:
+    if baseline and (newton := rows.get(NEWTON)):
         ratio = float(np.mean(misses(newton, "train"))) / max(float(np.mean(misses(baseline, "train"))), 1.0)
         lines.append(
             f"- **Does Newton halve the training error?** *{'yes' if ratio <= 0.5 else 'no'}*: "
             f"{spread(misses(newton, 'train'), 1)} misses (n = {len(newton)}) are {ratio:.2f} of the baseline's."
         )
-    if (newton := rows.get(NEWTON)) and (control := rows.get(CONTROL)):
-        differences = [b["train"]["misses"] - a["train"]["misses"] for a, b in paired(control, newton)]
-        interval = mean_interval(differences)
+    if paired(rows, CONTROL, NEWTON):
+        differences, interval = training_differences(rows, CONTROL, NEWTON)
         answer = "better" if interval.high < 0 else "worse" if interval.low > 0 else "not shown"
         lines.append(
             f"- **Is that Newton's doing?** Against SGD with the same target and initial range, in training misses: "
-            f"*{answer}*, {spread(misses(control, 'train'), 1)} with SGD, mean difference {np.mean(differences):+.1f} "
-            f"(95 % {span(interval, 1)}, n = {len(differences)}, paired by seed)."
+            f"*{answer}*, {spread(misses(rows[CONTROL], 'train'), 1)} with SGD, mean difference "
+            f"{np.mean(differences):+.1f} (95 % {span(interval, 1)}, n = {len(differences)}, paired by seed)."
         )
     return "\n".join(lines) or "A verdict needs two seeds or more, on the paper's digits."
+
+
+def digits_explain_the_test_error(baseline: Sequence[RunResult]) -> str:
+    """The first doubt."""
+    count = CONVOLUTIONAL.test_misses or 0
+    of_baseline = reproduced(misses(baseline), count)
+    answer = "yes" if of_baseline == "reproduced" else f"no ({of_baseline})"
+    expected = of_a_new_seed(baseline, "test", f" of {baseline[0].test.n:,}")
+    return (
+        f"- **Do these digits explain the paper's test error?** *{answer}*: the article's baseline on them misses "
+        f"{expected}; the paper {count}, the article on MNIST {BY_ROW[ARTICLE_BASELINE].test_misses}."
+    )
+
+
+def optimizer_explains_the_training_error(rows: Rows) -> str:
+    """The second doubt."""
+    count = CONVOLUTIONAL.train_misses or 0
+    differences, interval = training_differences(rows, BASELINE, PAPER)
+    answer = "in part" if interval.high < 0 else "no"
+    of_paper, of_baseline = (reproduced(misses(rows[row], "train"), count) for row in (PAPER, BASELINE))
+    if of_paper == "reproduced" and of_baseline != "reproduced":
+        answer = "yes"
+    expected = of_a_new_seed(rows[PAPER], "train", f" of {rows[PAPER][0].train.n:,}")
+    return (
+        f"- **Do its optimizer and sigmoid explain its training error?** *{answer}*: `{PAPER}` misses {expected}, "
+        f"the baseline {of_a_new_seed(rows[BASELINE], 'train')}, the paper {count}; the mean difference, "
+        f"paired by seed, is {np.mean(differences):+.1f} (95 % {span(interval, 1)}, n = {len(differences)})."
+    )
+
+
+def of_a_new_seed(results: Sequence[RunResult], split: str, of_n: str = "") -> str:
+    """`93.4 ± 7.2 of 2,007 (n = 10; a new seed: 76.3 to 110.5)`."""
+    counts = misses(results, split)
+    interval = span(prediction_interval(counts), 1)
+    return f"{spread(counts, 1)}{of_n} (n = {len(counts)}; a new seed: {interval})"
+
+
+def training_differences(rows: Rows, before: str, after: str) -> tuple[list[int], Interval]:
+    """In training misses, paired by seed, with the 95 % interval of their mean."""
+    differences = [second.train.misses - first.train.misses for first, second in paired(rows, before, after)]
+    return differences, mean_interval(differences)

@@ -1,51 +1,98 @@
 """Raw results: read, grouped by row and paired by seed."""
 
 import json
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from lecun_repro.errors import fault
+from lecun_repro.errors import BadArgument
+from lecun_repro.runs.results import DivergedRun, RunResult
 
-Results = dict[str, Any]  # the contents of one results.json
-Rows = dict[str, list[Results]]  # by row, in the order of seeds
+Rows = Mapping[str, list[RunResult]]  # by row, in the order of seeds
+Record = TypeVar("Record", RunResult, DivergedRun)
 
 
-def load(path: Path) -> Rows:
-    """Results by row, seeds ascending; none where there is no file."""
-    if not path.exists():
-        return {}
-    rows: Rows = defaultdict(list)
+def records(path: Path) -> Iterator[tuple[str, Any]]:
+    """The records of a JSON list, none where there is no file, each with its place for a message.
+
+    Raises:
+        UserError: It cannot be read, or is something else.
+    """
     try:
-        for result in json.loads(path.read_text()):
-            rows[result["row"]].append(result)
-        return {row: sorted(rows[row], key=lambda r: r["seed"]) for row in sorted(rows)}
-    except (ValueError, KeyError, TypeError):
-        raise fault("results", path, "a JSON list of results, as reproduce collects them") from None
+        content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    except (OSError, ValueError, RecursionError):
+        content = None
+    if not isinstance(content, list):
+        raise BadArgument("results", path, "a JSON list of results, as reproduce collects them")
+    for number, record in enumerate(content, start=1):
+        yield f"{path}, record {number}: ", record
 
 
-def test_misses(results: Sequence[Results]) -> list[int]:
-    return [r["test"]["misses"] for r in results]
+def by_row(path: Path, read: Callable[[Any, str], Record]) -> dict[str, list[Record]]:
+    """The records of a file by row, rows by name and seeds ascending.
+
+    Raises:
+        UserError: A record is not what `read` takes, or two are of one row and seed.
+    """
+    rows: dict[str, dict[int, Record]] = {}
+    for place, value in records(path):
+        record = read(value, place)
+        if rows.setdefault(record.row, {}).setdefault(record.seed, record) is not record:
+            raise BadArgument(
+                "results", f"{place}{record.row}, seed {record.seed} is there twice", "one record of each"
+            )
+    return {row: [record for _, record in sorted(by_seed.items())] for row, by_seed in sorted(rows.items())}
 
 
-def test_errors(results: Sequence[Results]) -> list[float]:
-    return [r["test"]["error"] for r in results]
+def load(path: Path) -> dict[str, list[RunResult]]:
+    """Results on test digits by row, none where there is no file.
+
+    Raises:
+        UserError: In one line with the record and its field, what is missing, ill-typed or there twice.
+    """
+    rows = by_row(path, RunResult.read)
+    for row, results in rows.items():
+        if any("test" not in result.splits for result in results):
+            raise BadArgument(
+                "results", f"{path}: row {row} was evaluated on digits held out", "results on test digits"
+            )
+    return rows
 
 
-def paired(before: Sequence[Results], after: Sequence[Results]) -> list[tuple[Results, Results]]:
-    """Runs of the same seed on the same test digits."""
-    by_seed = {r["seed"]: r for r in after}
-    pairs = [(r, by_seed[r["seed"]]) for r in before if r["seed"] in by_seed]
-    return [(a, b) for a, b in pairs if a["test"]["n"] == b["test"]["n"]]
+def load_diverged(path: Path) -> dict[str, list[DivergedRun]]:
+    """Runs that diverged by row, none where there is no file. Raises UserError as `load` does."""
+    return by_row(path, DivergedRun.read)
+
+
+def misses(results: Iterable[RunResult], split: str = "test") -> list[int]:
+    return [result.splits[split].misses for result in results]
+
+
+def errors(results: Iterable[RunResult], split: str = "test") -> list[float]:
+    """In percent."""
+    return [result.splits[split].error for result in results]
+
+
+def paired(rows: Rows, before: str, after: str) -> list[tuple[RunResult, RunResult]]:
+    """The runs of two rows that are of the same seed, on as many test digits."""
+    by_seed = {result.seed: result for result in rows.get(after, [])}
+    pairs = [(first, by_seed[first.seed]) for first in rows.get(before, []) if first.seed in by_seed]
+    return [(first, second) for first, second in pairs if first.test.n == second.test.n]
+
+
+def curve_errors(results: Sequence[RunResult], split: str) -> tuple[list[int], list[list[float]]]:
+    """The passes that every run has evaluated, and each run's errors after them, in percent."""
+    curves = [{entry.pass_: entry.splits[split].error for entry in r.curve if split in entry.splits} for r in results]
+    passes = [number for number in curves[0] if all(number in curve for curve in curves)]
+    return passes, [[curve[number] for number in passes] for curve in curves]
 
 
 def runs_note(rows: Rows) -> str:
     """Versions and configurations behind the tables."""
-    runs = [r for results in rows.values() for r in results]
-    versions = sorted({" ".join(f"{k} {v}" for k, v in r["versions"].items()) for r in runs})
-    lines = [f"- `{row}`: seeds {', '.join(str(r['seed']) for r in results)}" for row, results in rows.items()]
-    updates = sum(r["updates"] for r in runs)
-    hours = sum(r["fit_seconds"] for r in runs) / 3600
+    runs = [result for results in rows.values() for result in results]
+    versions = sorted({" ".join(f"{name} {number}" for name, number in run.versions.items()) for run in runs})
+    lines = [f"- `{row}`: seeds {', '.join(str(r.seed) for r in results)}" for row, results in rows.items()]
+    updates = sum(run.updates for run in runs)
+    hours = sum(run.fit_seconds for run in runs) / 3600
     summary = f"{len(runs)} runs, {updates:,} updates, {hours:.1f} core-hours; {'; '.join(versions)}."
     return "\n".join([summary, "", *lines])

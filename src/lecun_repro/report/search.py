@@ -1,27 +1,39 @@
 """What was tried on digits held out."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
+from lecun_repro.report.results import records
 from lecun_repro.report.tables import spread, table
+from lecun_repro.runs.results import record
 
 
-def load_search(path: Path) -> list[dict[str, Any]]:
-    return json.loads(path.read_text()) if path.exists() else []
+class Tried(NamedTuple):
+    """A setting, with a value for each of its seeds."""
+
+    config: str
+    flags: str
+    seeds: list[int]
+    holdout_misses: list[int]
+    train_misses: list[int]
+    seconds: list[float] = []  # noqa: RUF012 - of a NamedTuple, that nobody changes
 
 
-def search_table(search: Sequence[dict[str, Any]]) -> str:
+def load_search(path: Path) -> list[Tried]:
+    """The settings tried, none where there is no file. Raises UserError for a file or a field that is bad."""
+    return [record(Tried, value, place) for place, value in records(path)]
+
+
+def search_table(search: Sequence[Tried]) -> str:
     """Every setting tried, per configuration in the order of the misses held out."""
     header = ["config", "flags", "seeds", "misses of 1,000 held out", "misses of 6,291 trained on"]
-    order = sorted(search, key=lambda e: (e["config"], np.mean(e["holdout_misses"])))
     lines = []
-    for e in order:
-        line = [f"`{e['config']}`", f"`{e['flags']}`" if e["flags"] else "", str(len(e["seeds"]))]
-        lines.append([*line, spread(e["holdout_misses"], 1), spread(e["train_misses"], 1)])
+    for tried in sorted(search, key=lambda tried: (tried.config, np.mean(tried.holdout_misses))):
+        line = [f"`{tried.config}`", f"`{tried.flags}`" if tried.flags else "", str(len(tried.seeds))]
+        lines.append([*line, spread(tried.holdout_misses, 1), spread(tried.train_misses, 1)])
     return (
         "With `--data.holdout 1000`, so that the test digits were not loaded; flags as `fit` takes them, added "
         "to the YAML. The YAMLs say which setting was chosen, and why.\n\n" + table(header, lines)

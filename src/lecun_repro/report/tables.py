@@ -1,28 +1,33 @@
-"""Markdown tables, and numbers as they stand in them."""
+"""Markdown: documents, their tables, and numbers as they stand in them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from lecun_repro.report.results import Results, Rows
+from lecun_repro.report.results import Rows, runs_note
 from lecun_repro.report.statistics import Interval, sd
+from lecun_repro.runs.results import DivergedRun
 
 NONE = "\N{EN DASH}"  # in a cell without a value
 
 
-def at(record: Results) -> str:
-    """Where a run diverged, in words."""
-    where = record["diverged"]
-    return f"the loss of {where['of']} in pass {where['pass']} was {where['loss']} (learning rate {where['rate']:g})"
+def document(name: str, parts: Sequence[str], rows: Rows) -> str:
+    """A report: its title, what is not empty of its parts, and the runs behind them."""
+    head = [f"# Results: {name}", "Written by `python cli.py report` from the raw results beside it."]
+    return "\n\n".join([*head, *filter(None, parts), "## Runs", runs_note(rows)]) + "\n"
 
 
-def diverged_note(rows: Rows, diverged: Rows, what: str = "") -> list[str]:
+def image(name: str, title: str = "") -> str:
+    return f"![{title or name}]({name})"
+
+
+def diverged_note(rows: Rows, diverged: Mapping[str, Sequence[DivergedRun]], what: str = "") -> list[str]:
     """What every table leaves out: runs whose loss became non-finite, row by row."""
     lines = []
-    for row, records in diverged.items():
-        n = len(records) + len(rows.get(row, []))
-        each = "; ".join(f"seed {record['seed']}: {at(record)}" for record in records)
-        lines.append(f"- `{row}`{what}: {len(records)} of {n} runs diverged and are in no table. {each}.")
+    for row, runs in diverged.items():
+        n = len(runs) + len(rows.get(row, []))
+        seeds = "; ".join(f"seed {run.seed}: {run.diverged}" for run in runs)
+        lines.append(f"- `{row}`{what}: {len(runs)} of {n} runs diverged and are in no table. {seeds}.")
     return lines
 
 
@@ -37,6 +42,12 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
     return f"{np.mean(values):.{digits}f}{deviation}"
 
 
+def ranged(counts: Sequence[int]) -> str:
+    """Mean ± standard deviation (least to most)."""
+    return f"{spread(counts, 1)} ({min(counts)} to {max(counts)})"
+
+
 def table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    return "\n".join("| " + " | ".join(line) + " |" for line in [header, ["---"] * len(header), *lines])
+    """A Markdown table; a line that ends early is filled up with dashes."""
+    filled = [[*line, *[NONE] * (len(header) - len(line))] for line in lines]
+    return "\n".join("| " + " | ".join(line) + " |" for line in [header, ["---"] * len(header), *filled])

@@ -7,11 +7,11 @@ class has one however it is spelled.
 import hashlib
 import inspect
 import json
-import pkgutil
+import re
 from collections.abc import Callable
 from typing import Any
 
-from jsonargparse._util import get_import_path
+from jsonargparse._util import get_import_path, import_object
 
 import lecun_repro
 from lecun_repro.data.datamodule import DigitsDataModule
@@ -47,6 +47,16 @@ def public_name(path: str) -> str:
     return f"{package}.{name}" if package == "lecun_repro" and name in lecun_repro.__all__ else path
 
 
+def public_names(text: str) -> str:
+    """A text, such as a YAML file or a flag, in which our public classes have their public names."""
+    return re.sub(r"(?<![\w.])lecun_repro(?:\.\w+)+", lambda found: public_name(found[0]), text)
+
+
+def one_spelling(path: str) -> str:
+    """The shortest import path of the class that `path` leads to, `torch.optim.AdamW` for `torch.optim.adamw.AdamW`."""
+    return get_import_path(import_object(public_name(path))) or path
+
+
 def config_hash(config: dict[str, Any]) -> str:
     """A digest of a resolved configuration, the same for two runs that have to give the same result.
 
@@ -54,12 +64,13 @@ def config_hash(config: dict[str, Any]) -> str:
     """
 
     def chosen(value: Any, key: str, signature: dict[str, Any]) -> Any:
+        if key == "data.augment" and value is not None:
+            return [chosen(augmentation, f"{key}.{number}", {}) for number, augmentation in enumerate(value)]
         if not isinstance(value, dict):
             return value
         if "class_path" in value:
-            kind = pkgutil.resolve_name(public_name(value["class_path"]))
-            defaults = _defaults(kind)
-            return [get_import_path(kind), chosen(value.get("init_args") or {}, f"{key}.init_args", defaults)]
+            defaults = _defaults(import_object(name := one_spelling(value["class_path"])))
+            return [name, chosen(value.get("init_args") or {}, f"{key}.init_args", defaults)]
         kept = {}
         for name, argument in sorted(value.items()):
             path = f"{key}.{name}" if key else name

@@ -1,13 +1,24 @@
-"""The progress bar of a fit."""
+"""How far a fit is: a bar for whoever looks on, and a count for the program that has started it."""
 
+import os
 import sys
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.callbacks import Callback, ProgressBar
 from tqdm import tqdm
 
 from lecun_repro.training.module import DigitClassifier
+
+PIPE = "LECUN_REPRO_PROGRESS"  # in the environment: the descriptor to write counts to
+
+
+class CountUpdates(Callback):
+    """Writes the number of updates performed, a line after every block of them, to the pipe that PIPE names."""
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        if (pipe := os.environ.get(PIPE)) is not None:
+            os.write(int(pipe), f"{trainer.global_step}\n".encode())
 
 
 class FitProgress(ProgressBar):

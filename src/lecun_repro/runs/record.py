@@ -14,6 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from lecun_repro.files import write_atomically
 from lecun_repro.runs.identity import config_hash
+from lecun_repro.runs.results import CurvePass, Point, RunResult, read_split
 from lecun_repro.tensorboard.writer import hyperparameters, log_dir, show_configuration, show_hyperparameters, writer_of
 from lecun_repro.training import divergence
 from lecun_repro.training.evaluation import SplitResult
@@ -39,7 +40,7 @@ class RecordRun(SaveConfigCallback):
         super().__init__(parser, config, save_to_log_dir=False, **kwargs)
         self.started = started
         self.resolved: dict[str, Any] = json.loads(parser.dump(config, format="json", skip_none=False))
-        self.curve: list[dict[str, Any]] = []
+        self.curve: list[CurvePass] = []
         self.results: dict[str, SplitResult] = {}
         self.seconds_before = 0.0  # of the runs that this one goes on from
         self.evaluated = False  # by this run
@@ -61,9 +62,9 @@ class RecordRun(SaveConfigCallback):
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
         self.results, self.evaluated = pl_module.results, True
-        entry: dict[str, Any] = {"pass": trainer.current_epoch + 1}
-        entry |= {split: {"loss": r.loss, "error": r.error, "misses": r.misses} for split, r in self.results.items()}
-        self.curve = [e for e in self.curve if e["pass"] < entry["pass"]] + [entry]
+        points = {split: Point(r.loss, r.error, r.misses) for split, r in self.results.items()}
+        entry = CurvePass(trainer.current_epoch + 1, points)
+        self.curve = [earlier for earlier in self.curve if earlier.pass_ < entry.pass_] + [entry]
 
     def on_fit_end(self, trainer: Trainer, pl_module: DigitClassifier) -> None:  # type: ignore[override]
         directory = log_dir(trainer)
@@ -72,53 +73,55 @@ class RecordRun(SaveConfigCallback):
         if not self.evaluated:  # the checkpoint to go on from was that of the last pass
             for split, result in self.results.items():
                 pl_module.print(result.line(split))
+            pl_module.on_train_end()
+        self.results |= pl_module.results  # those of the end
         if (writer := writer_of(trainer)) is not None:
             show_hyperparameters(writer, hyperparameters(trainer, pl_module))
-            self.show_rejection(writer, pl_module, trainer.current_epoch)
+            self.show_rejection(writer, trainer)
         # Last, as it is what tells that a run is done.
-        write_atomically(directory / RESULTS, json.dumps(self.record(trainer, pl_module), indent=1) + "\n")
+        write_atomically(directory / RESULTS, json.dumps(self.record(trainer, pl_module).to_json(), indent=1) + "\n")
 
-    def show_rejection(self, writer: SummaryWriter, module: DigitClassifier, passes: int) -> None:
-        """What rejecting digits would buy on the second split, as a figure in TensorBoard."""
-        second = module.splits()[1]
-        curve = self.results[second].rejection if second in self.results else None
+    def show_rejection(self, writer: SummaryWriter, trainer: Trainer) -> None:
+        """What rejecting digits would buy on the evaluation split, as a figure in TensorBoard."""
+        split = trainer.datamodule.evaluation_split  # type: ignore[attr-defined]
+        curve = self.results[split].rejection if split in self.results else None
         if curve is not None:
             from lecun_repro.tensorboard.figures import rejection_figure  # matplotlib, which takes a while
 
-            writer.add_figure(f"rejection/{second}", rejection_figure({second: [curve]}), passes)
+            writer.add_figure(f"rejection/{split}", rejection_figure({split: [curve]}), trainer.current_epoch)
 
     def on_exception(self, trainer: Trainer, pl_module: DigitClassifier, exception: BaseException) -> None:  # type: ignore[override]
         directory = log_dir(trainer)
         if directory is not None and isinstance(exception, divergence.Diverged):
             none = {*self.results, "us_per_update"}  # its results are none, and the last whole pass's would mislead
-            record = {k: v for k, v in self.record(trainer, pl_module).items() if k not in none}
+            record = {k: v for k, v in self.record(trainer, pl_module).to_json().items() if k not in none}
             record["diverged"] = exception.record()
             write_atomically(directory / divergence.FILE, json.dumps(record, indent=1) + "\n")
 
-    def record(self, trainer: Trainer, module: DigitClassifier) -> dict[str, Any]:
+    def record(self, trainer: Trainer, module: DigitClassifier) -> RunResult:
         """The contents of `results.json`."""
         data = trainer.datamodule  # type: ignore[attr-defined]
-        return {
-            "row": trainer.logger.name if trainer.logger else None,
-            "seed": module.seed,
-            "source": data.source,
-            "draw": data.draw,
-            "passes": trainer.current_epoch,
-            "updates": trainer.global_step,
-            "parameters": sum(p.numel() for p in module.network.parameters()),
-            "compiled": module.compiled,
-            "fit_seconds": round(self.seconds_before + time.perf_counter() - self.started, 3),
-            "us_per_update": round(1e6 * module.update_seconds / max(module.updates_done, 1), 3),
-            **{split: result._asdict() for split, result in self.results.items()},
-            "curve": self.curve,
-            "versions": {
+        return RunResult(
+            row=trainer.logger.name,  # type: ignore[union-attr, arg-type]
+            seed=module.seed,
+            source=data.source,
+            draw=data.draw,
+            passes=trainer.current_epoch,
+            updates=trainer.global_step,
+            parameters=sum(p.numel() for p in module.network.parameters()),
+            compiled=bool(module.compiled),
+            fit_seconds=round(self.seconds_before + time.perf_counter() - self.started, 3),
+            us_per_update=round(1e6 * module.update_seconds / max(module.updates_done, 1), 3),
+            splits=self.results,
+            curve=self.curve,
+            versions={
                 "python": platform.python_version(),
                 "torch": torch.__version__,
                 "lightning": lightning.__version__,
                 "lecun_repro": version("lecun-repro"),
             },
-            "config_hash": config_hash(self.resolved),
-        }
+            config_hash=config_hash(self.resolved),
+        )
 
     # What makes a checkpoint usable without its YAML, and a resumed run's record that of an undisturbed one.
 
@@ -128,15 +131,17 @@ class RecordRun(SaveConfigCallback):
         checkpoint.setdefault("lecun_repro", {}).update(
             row=trainer.logger.name if trainer.logger else None,
             config=config,
-            curve=self.curve,
+            curve=[entry.to_json() for entry in self.curve],
             results={split: result._asdict() for split, result in self.results.items()},
             seconds=self.seconds_before + time.perf_counter() - self.started,
         )
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         saved = checkpoint.get("lecun_repro", {})
-        self.curve = saved.get("curve", [])
-        self.results = {split: SplitResult(**result) for split, result in saved.get("results", {}).items()}
+        self.curve = [CurvePass.read(entry, "its curve: ") for entry in saved.get("curve", [])]
+        self.results = {
+            split: read_split(result, f"its {split}: ") for split, result in saved.get("results", {}).items()
+        }
         self.seconds_before = saved.get("seconds", 0.0)
 
 

@@ -72,13 +72,14 @@ class Pictures(Callback):
         self.drawn = self.evaluated
         if (writer := self._writer(trainer)) is None:
             return
-        digits: Split = trainer.datamodule.second  # type: ignore[attr-defined]
+        split: str = trainer.datamodule.evaluation_split  # type: ignore[attr-defined]
+        digits: Split = trainer.datamodule.splits[split]  # type: ignore[attr-defined]
         trains = module.training
         module.eval()
         with torch.no_grad():
             draw_weights(writer, module.network, self.start, self.drawn)
-            draw_activations(writer, module, digits, self.drawn)
-            draw_misses(writer, module, digits, self.drawn)
+            draw_activations(writer, module, split, digits, self.drawn)
+            draw_misses(writer, module, split, digits, self.drawn)
         module.train(trains)
 
 
@@ -94,9 +95,9 @@ def draw_weights(writer: SummaryWriter, network: Network, start: dict[str, Tenso
         writer.add_figure(f"kernels/{name}", figure, number)
 
 
-def draw_activations(writer: SummaryWriter, module: DigitClassifier, digits: Split, number: int) -> None:
+def draw_activations(writer: SummaryWriter, module: DigitClassifier, split: str, digits: Split, number: int) -> None:
     """What the first digit of each class activates in the hidden layers after pass `number`."""
-    split, hidden = module.splits()[1], list(module.network.layers().items())[:-1]
+    hidden = list(module.network.layers().items())[:-1]
     first = torch.tensor([int((digits.labels == digit).nonzero()[0]) for digit in digits.labels.unique()])
     value = on_device(digits.images[first], module)
     for name, layer in hidden:
@@ -106,9 +107,8 @@ def draw_activations(writer: SummaryWriter, module: DigitClassifier, digits: Spl
         writer.add_figure(f"activations/{name}", figure, number)
 
 
-def draw_misses(writer: SummaryWriter, module: DigitClassifier, digits: Split, number: int) -> None:
+def draw_misses(writer: SummaryWriter, module: DigitClassifier, split: str, digits: Split, number: int) -> None:
     """What is taken for what after pass `number`, and the missed digits themselves, the most confident first."""
-    split = module.splits()[1]
     result = module.results[split]
     labels, missed = digits.labels[: result.n], torch.tensor(result.missed, dtype=torch.long)
     predicted = labels.clone()

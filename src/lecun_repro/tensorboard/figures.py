@@ -6,14 +6,13 @@ of them would take ten times as long, and somebody waits for the fit that draws 
 
 from collections.abc import Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import colormaps, rc_context
 from matplotlib.artist import Artist
 from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
 
-from lecun_repro.tensorboard.style import COLOURS, GREY, _axes
+from lecun_repro.tensorboard.style import COLOURS, GREY, subplots
 from lecun_repro.training.rejection import SHARES
 
 Array = np.ndarray
@@ -21,7 +20,7 @@ DPI = 100
 SIGNED = "RdBu_r"  # blue below 0, white at 0, red above: told apart with any colour vision
 COUNTS = "Oranges"
 MARGIN, GAP = 14, 4  # pixels
-INK, FAINT = "#222222", "#777777"
+INK = "#222222"
 
 
 def kernels_figure(start: Array, now: Array, title: str) -> Figure:
@@ -71,8 +70,8 @@ def confusion_figure(confusion: Array, title: str) -> Figure:
     side = cell * len(confusion)
     sheet = _Sheet(left + side + 20, top + side + 20, title)
     sheet.paste(left, top, colours.repeat(cell, 0).repeat(cell, 1))
-    sheet.text(left, top - 32, "taken for", colour=FAINT)
-    sheet.text(MARGIN, top + 14, "true", colour=FAINT)
+    sheet.text(left, top - 32, "taken for", colour=GREY)
+    sheet.text(MARGIN, top + 14, "true", colour=GREY)
     for true, row in enumerate(confusion.tolist()):
         middle = top + cell * true + cell / 2
         sheet.text(left - 16, middle, str(true), centre=True)
@@ -179,9 +178,9 @@ class _Pixels(Artist):
 def rejection_figure(curves: dict[str, list[list[float]]], paper: tuple[float, float] | None = None) -> Figure:
     """Error on accepted digits against the share rejected, mean over each name's curves (see `rejection`).
 
-    `paper`: the share and error of the paper, if given.
+    `paper`: the paper's own share and error, to be drawn beside them.
     """
-    figure, axes = _axes(3.8)
+    figure, (axes,) = subplots(3.8)
     for (name, errors), colour in zip(curves.items(), COLOURS * 4, strict=False):
         axes.plot(SHARES, np.mean(errors, axis=0), color=colour, linewidth=1.5, label=name)
     if paper is not None:
@@ -191,5 +190,4 @@ def rejection_figure(curves: dict[str, list[list[float]]], paper: tuple[float, f
     axes.set_ylabel("error on the rest, %")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False, loc="upper right")
-    plt.close(figure)
     return figure

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from lecun_repro.data.blocks import Block
+from lecun_repro.data.blocks import Block, Chunks
 from lecun_repro.data.datamodule import DigitsDataModule
 from lecun_repro.models.base import Network
 from lecun_repro.models.heads import Head
@@ -20,7 +20,7 @@ from lecun_repro.randomness import pass_generator
 from lecun_repro.training.compile_cache import CompileError, compiler
 from lecun_repro.training.curvature import curvatures
 from lecun_repro.training.divergence import check_loss, check_losses
-from lecun_repro.training.evaluation import Evaluation
+from lecun_repro.training.evaluation import Evaluation, SplitResult
 from lecun_repro.training.newton import StochasticDiagonalLM
 from lecun_repro.training.optimizers import formula
 from lecun_repro.training.updates import LARGE_BATCH, CompiledUpdates, Examples, eager_updates, keep_freed_memory
@@ -39,7 +39,7 @@ def article_sgd(params: Iterable[nn.Parameter]) -> Optimizer:
 class DigitClassifier(LightningModule):
     """Trains a network on digits, many optimizer updates per `training_step`.
 
-    A pass goes once over the training digits. After each pass both splits are evaluated, unshifted and without
+    A pass goes once over the training digits. After each pass the splits are evaluated, as they are and without
     dropout, and the learning rate's schedule is stepped.
 
     Args:
@@ -70,7 +70,8 @@ class DigitClassifier(LightningModule):
         self.seed = seed
         self.update_seconds = 0.0  # spent in updates alone, up to the last whole pass
         self.updates_done = 0
-        self.evaluations = nn.ModuleList([Evaluation(), Evaluation()])
+        self.evaluations = nn.ModuleList()  # one for each split, from its first digits on
+        self.results: dict[str, SplitResult] = {}  # of the last evaluation
         self._compiled_updates: CompiledUpdates | None = None
         self._keep: Tensor | None = None
         self._pass_loss: list[Tensor] = []
@@ -232,36 +233,57 @@ class DigitClassifier(LightningModule):
     # Evaluation
 
     def validation_step(self, chunk: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
-        images, labels = chunk
+        if dataloader_idx == len(self.evaluations):
+            self.evaluations.append(Evaluation().to(self.device))
+        self._evaluate(*chunk, self.evaluations[dataloader_idx])  # type: ignore[arg-type]
+
+    def _evaluate(self, images: Tensor, labels: Tensor, evaluation: Evaluation) -> None:
         outputs = self.network(images)
-        loss, activations = self.head.loss(outputs, labels), self.head.activation(outputs)
-        self.evaluations[dataloader_idx].update(loss, outputs, labels, activations)  # type: ignore[operator]
+        evaluation.update(self.head.loss(outputs, labels), outputs, labels, self.head.activation(outputs))
 
     def on_validation_epoch_end(self) -> None:
+        splits = self._data().evaluated_now()
         self.results = {
             split: evaluation.result()  # type: ignore[operator]
-            for split, evaluation in zip(self.splits(), self.evaluations, strict=True)
+            for split, evaluation in zip(splits, self.evaluations, strict=True)
         }
         if self.trainer.sanity_checking:
             return
-        for split, result in self.results.items():
-            self.print(result.line(split))
+        scalars = self._print(self.results)
         if self.trainer.state.fn != "fit":
             return
-        scalars = {
-            f"{name}/{split}": float(getattr(result, name))
-            for split, result in self.results.items()
-            for name in ("loss", "error", "misses")
-        }
         self.log_dict(scalars, logger=False)  # for callbacks that monitor
         for logger in self.loggers:  # the x-axis is the pass, and not Lightning's count of blocks
             logger.log_metrics(scalars | {"rate": self._rate()}, step=self.current_epoch + 1)
         for split, result in self.results.items():
             check_loss(split, result.loss, self.current_epoch + 1, self._rate())
 
-    def splits(self) -> tuple[str, str]:
-        """Names of the two splits that are evaluated."""
-        return "train", getattr(self._data(), "second_name", "test")
+    def on_train_end(self) -> None:
+        """Evaluates the splits whose time is the end of the fit."""
+        data, weights = self._data(), next(self.network.parameters())
+        results, trains = {}, self.training
+        self.eval()
+        for split in (split.name for split in data.evaluated if split.when == "end"):
+            evaluation = Evaluation().to(self.device)
+            with torch.no_grad():
+                for images, labels in Chunks(data.splits[split]):
+                    self._evaluate(images.to(weights), labels.to(self.device), evaluation)
+            results[split] = evaluation.result()
+        self.train(trains)
+        self.results |= results
+        scalars = self._print(results)
+        for logger in self.loggers if scalars else []:
+            logger.log_metrics(scalars, step=self.current_epoch)
+
+    def _print(self, results: dict[str, SplitResult]) -> dict[str, float]:
+        """Prints a line for each split; returns the numbers for the loggers."""
+        for split, result in results.items():
+            self.print(result.line(split))
+        return {
+            f"{name}/{split}": float(getattr(result, name))
+            for split, result in results.items()
+            for name in ("loss", "error", "misses")
+        }
 
     test_step = validation_step
 

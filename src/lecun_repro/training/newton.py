@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lecun_repro.errors import BadArgument
+
 
 def newton_update(param: Tensor, grad: Tensor, curvature: Tensor, lr: float | Tensor, mu: float) -> None:
     """One update, in place: every weight at a rate of its own, lr / (mu + curvature)."""
@@ -35,16 +37,16 @@ class StochasticDiagonalLM(Optimizer):
         sample: How many training digits the curvatures are estimated on; all, where there are fewer.
 
     Raises:
-        ValueError: a value outside the above.
+        BadArgument: a value outside the above.
     """
 
     def __init__(self, params: Iterable[Any], lr: float = 0.001, mu: float = 0.02, sample: int = 500) -> None:
         if not (0 <= lr < math.inf):
-            raise ValueError(f"lr is {lr}; allowed: a finite number from 0")
+            raise BadArgument("lr", lr, "a finite number from 0")
         if not (0 < mu < math.inf):
-            raise ValueError(f"mu is {mu}; allowed: a finite number above 0")
+            raise BadArgument("mu", mu, "a finite number above 0")
         if sample < 1:
-            raise ValueError(f"sample is {sample}; allowed: an integer from 1")
+            raise BadArgument("sample", sample, "an integer from 1")
         super().__init__(params, {"lr": lr, "mu": mu, "sample": sample})
         for group in self.param_groups:
             for p in group["params"]:

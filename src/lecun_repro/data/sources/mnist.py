@@ -5,9 +5,9 @@ LeCun, Cortes, Burges: "The MNIST database of handwritten digits", four files in
 
 import hashlib
 import math
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from lecun_repro.data.download import check_digest, obtain
+from lecun_repro.data.draws import ARTICLE_SEED, Draw, DrawName, permuted
+from lecun_repro.data.sources.base import Source
 from lecun_repro.data.splits import Split
 from lecun_repro.errors import DataError
 
@@ -24,7 +26,6 @@ MIRRORS: tuple[str, ...] = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
 LAYOUTS = ("mnist", "", "MNIST/raw")  # under the data root; downloads go to the first
-COUNTS = {"train": 60_000, "test": 10_000}
 FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
@@ -36,78 +37,62 @@ DIGESTS = {  # sha256 of the decompressed files
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
 CHUNK = 4096  # digits converted at a time
+ARTICLE_SIZES = {"train": 7_291, "test": 2_007}  # as many as the paper had
+FULL = 50_000  # the article's "50k": which 50,000 it leaves unsaid; the first are our choice
 
 
-def load(part: str, indices: np.ndarray, root: Path) -> Split:
-    """The digits at `indices` of a file pair, in that order; no other file is opened.
+class MNIST(Source):
+    """70,000 digits in four files, of which the article's draws take fewer.
 
-    Args:
-        part: `train` or `test`.
-        indices: (n,) integers into the part's digits.
-        root: The data root.
-
-    Raises:
-        DataError: A file is missing, or not MNIST's.
+    `article` is the article's exact draw of 7,291 and 2,007; an integer draws by the same procedure from another seed;
+    `full` is the first 50,000 of the train file in file order, with the article's test digits.
     """
-    images_name, labels_name = FILES[part]
-    labels = _obtain(labels_name, root, partial(parse_labels, count=COUNTS[part]))
-    images = _obtain(images_name, root, partial(parse_images, count=COUNTS[part]))
-    return Split(to_16x16(images[indices]), torch.from_numpy(labels[indices].astype(np.int64)))
+
+    counts: ClassVar = {"train": 60_000, "test": 10_000}
+
+    def sizes(self, draw: DrawName | int) -> Mapping[str, int]:
+        return ARTICLE_SIZES | ({"train": FULL} if draw == "full" else {})
+
+    def order(self, draw: DrawName | int) -> Draw:
+        drawn = permuted(self.counts, draw if isinstance(draw, int) else ARTICLE_SEED)
+        return drawn._replace(train=np.arange(self.counts["train"])) if draw == "full" else drawn
+
+    def load(self, part: str, indices: np.ndarray, root: Path) -> Split:
+        """No other file is opened than those of the part."""
+        count, (images_name, labels_name) = self.counts[part], FILES[part]
+        labels = _obtain(labels_name, root, (count,))
+        images = _obtain(images_name, root, (count, 28, 28))
+        return Split(to_16x16(images[indices]), torch.from_numpy(labels[indices].astype(np.int64)))
 
 
-def _obtain(name: str, root: Path, parse: Callable[[bytes], np.ndarray]) -> np.ndarray:
+def _obtain(name: str, root: Path, shape: tuple[int, ...]) -> np.ndarray:
     def read(content: bytes) -> np.ndarray:
-        digest = hashlib.sha256(content).hexdigest()
-        try:
-            items = parse(content)
-        except DataError as fault:
-            check_digest(digest, DIGESTS[name], str(fault))
-            raise
-        check_digest(digest, DIGESTS[name])
+        items = parse_idx(content, shape)
+        check_digest(hashlib.sha256(content).hexdigest(), DIGESTS[name])
         return items
 
     return obtain(name, root, LAYOUTS, MIRRORS, read)
 
 
-def parse_images(content: bytes, count: int) -> np.ndarray:
-    """(count, 28, 28) uint8, 0 background to 255 ink, as a view of the content."""
-    images = parse_idx(content, dimensions=3)
-    if images.shape != (count, 28, 28):
-        raise DataError(f"holds {_times(images.shape)} pixels, expected {_times((count, 28, 28))}")
-    return images
-
-
-def parse_labels(content: bytes, count: int) -> np.ndarray:
-    """(count,) uint8, 0 to 9, as a view of the content."""
-    labels = parse_idx(content, dimensions=1)
-    if len(labels) != count:
-        raise DataError(f"holds {len(labels):,} labels, expected {count:,}")
-    if (labels > 9).any():
-        first = int(np.argmax(labels > 9))
-        raise DataError(f"label number {first} (from 0) is {labels[first]}, expected 0 to 9")
-    return labels
-
-
-def parse_idx(content: bytes, dimensions: int) -> np.ndarray:
-    """The array in an IDX file of unsigned bytes, as a view of the content.
+def parse_idx(content: bytes, shape: tuple[int, ...]) -> np.ndarray:
+    """The array of this shape in an IDX file of unsigned bytes, as a view of the content.
 
     The format: two zeros, 8 for the type, the number of dimensions, each size as a big-endian 32-bit integer,
     then the bytes in row-major order.
+
+    Raises:
+        DataError: It holds something else.
     """
+    header = bytes((0, 0, 8, len(shape))) + np.array(shape, ">u4").tobytes()
     if not content:
         raise DataError("the file is empty")
-    magic = bytes((0, 0, 8, dimensions))
-    if content[:4] != magic:
-        begins = f"it begins with {content[:4]!r}, not {magic!r}"
-        raise DataError(f"not an IDX file of {dimensions} dimensions: {begins}")
-    header = 4 + 4 * dimensions
-    if len(content) < header:
-        raise DataError(f"truncated IDX header: {len(content)} of {header} bytes")
-    sizes = tuple(int(size) for size in np.frombuffer(content, ">u4", dimensions, offset=4))
-    expected = header + math.prod(sizes)
+    if not content.startswith(header):
+        begins = f"it begins with {content[: len(header)]!r}, not {header!r}"
+        raise DataError(f"no {' x '.join(map(str, shape))} bytes in the IDX format: {begins}")
+    expected = len(header) + math.prod(shape)
     if len(content) != expected:
-        raise DataError(f"{len(content):,} bytes, where {_times(sizes)} items need {expected:,}")
-    return np.frombuffer(content, np.uint8, offset=header).reshape(sizes)
+        raise DataError(f"{len(content):,} bytes, expected {expected:,}")
+    return np.frombuffer(content, np.uint8, offset=len(header)).reshape(shape)
 
 
 def to_16x16(images: np.ndarray) -> Tensor:
@@ -121,7 +106,3 @@ def to_16x16(images: np.ndarray) -> Tensor:
         chunk = interpolate(chunk / 127.5 - 1, (16, 16), mode="bilinear", align_corners=False)
         small[first : first + CHUNK] = chunk
     return small
-
-
-def _times(sizes: tuple[int, ...]) -> str:
-    return " x ".join(f"{size:,}" for size in sizes)

@@ -8,17 +8,18 @@ proven. One digit per line of text: the label, then 256 pixels from -1 to 1 with
 import hashlib
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
 
 from lecun_repro.data.download import check_digest, obtain
+from lecun_repro.data.sources.base import Source
 from lecun_repro.data.splits import Split
 from lecun_repro.errors import DataError
 
 MIRRORS: tuple[str, ...] = ("https://hastie.su.domains/ElemStatLearn/datasets/",)
 LAYOUTS = ("usps", "")  # under the data root; downloads go to the first
-COUNTS = {"train": 7_291, "test": 2_007}
 FILES = {"train": "zip.train", "test": "zip.test"}
 DIGESTS = {  # sha256 of the labels (uint8), then the pixels in thousandths (little-endian int16)
     "zip.train": "bb8c5577af2800d9a092a9516d927235e3eb00a05bf99fe8b76b432f12f748ae",
@@ -27,21 +28,17 @@ DIGESTS = {  # sha256 of the labels (uint8), then the pixels in thousandths (lit
 FIELDS = 1 + 16 * 16
 
 
-def load(part: str, indices: np.ndarray, root: Path) -> Split:
-    """The digits at `indices` of a file, in that order; the other file is not opened.
+class USPS(Source):
+    """7,291 and 2,007 digits in two files."""
 
-    Args:
-        part: `train` or `test`.
-        indices: (n,) integers into the part's digits.
-        root: The data root.
+    counts: ClassVar = {"train": 7_291, "test": 2_007}
 
-    Raises:
-        DataError: The file is missing, or not the zip-code digits; malformed text is named by its line.
-    """
-    name = FILES[part]
-    labels, thousandths = obtain(name, root, LAYOUTS, MIRRORS, partial(_read, name=name, count=COUNTS[part]))
-    images = torch.from_numpy((thousandths[indices] / 1000).astype(np.float32)).view(-1, 1, 16, 16)
-    return Split(images, torch.from_numpy(labels[indices].astype(np.int64)))
+    def load(self, part: str, indices: np.ndarray, root: Path) -> Split:
+        """The other part's file is not opened; malformed text is named by its line."""
+        name, count = FILES[part], self.counts[part]
+        labels, thousandths = obtain(name, root, LAYOUTS, MIRRORS, partial(_read, name=name, count=count))
+        images = torch.from_numpy((thousandths[indices] / 1000).astype(np.float32)).view(-1, 1, 16, 16)
+        return Split(images, torch.from_numpy(labels[indices].astype(np.int64)))
 
 
 def _read(content: bytes, name: str, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -68,12 +65,12 @@ def parse_zip(content: bytes, count: int) -> tuple[np.ndarray, np.ndarray]:
     for row, line in enumerate(lines[:count]):
         fields = line.split(maxsplit=FIELDS)  # no further: a foreign file may be one endless line
         if len(fields) != FIELDS:
-            given = "more" if len(fields) > FIELDS else f"{len(fields)} fields"
-            raise DataError(f"line {row + 1}: {given}, expected {FIELDS} (a label and 256 pixels)")
+            number = "more" if len(fields) > FIELDS else f"{len(fields)} fields"
+            raise DataError(f"line {row + 1}: {number}, expected {FIELDS} (a label and 256 pixels)")
         try:
             table[row] = np.array(fields, dtype=np.float64)
-        except ValueError:
-            raise DataError(f"line {row + 1}: {_no_number(fields)!r} is not a number") from None
+        except ValueError as error:
+            raise DataError(f"line {row + 1}: {str(error)[:80]}") from None
     _check(table)
     if len(lines) != count:
         raise DataError(f"{len(lines):,} lines, expected {count:,} (one per digit)")
@@ -90,13 +87,3 @@ def _check(table: np.ndarray) -> None:
         if field == 0:
             raise DataError(f"line {row + 1}: label {value}, expected an integer from 0 to 9")
         raise DataError(f"line {row + 1}: pixel {field} is {value}, expected -1 to 1")
-
-
-def _no_number(fields: list[bytes]) -> str:
-    """The first field that is not a number, shortened."""
-    for field in fields:
-        try:
-            float(field)
-        except ValueError:
-            return field[:20].decode("ascii", "backslashreplace")
-    return ""

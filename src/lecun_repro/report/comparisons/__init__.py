@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 
-from lecun_repro.report.comparisons.answers import Answer, Claim, Given
+from lecun_repro.report.comparisons.answers import Answer, Claim, Terms
 from lecun_repro.report.comparisons.curves import curve_over_sizes, error_against_parameters
 from lecun_repro.report.comparisons.gains import better, no_substantial_gain, of_rows, substantial_gain, worse
 from lecun_repro.report.comparisons.shares import shares
 from lecun_repro.report.comparisons.times import inference, time_to_an_error
 from lecun_repro.report.results import Rows
 
-KINDS: dict[str, Callable[[Claim, Rows, Given], Answer]] = {
+KINDS: dict[str, Callable[[Claim, Rows, Terms], Answer]] = {
     "no substantial gain": of_rows(no_substantial_gain),
     "substantial gain": of_rows(substantial_gain),
     "better": of_rows(better),

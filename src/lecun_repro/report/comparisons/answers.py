@@ -1,4 +1,4 @@
-"""What a comparison is given, and what it gives."""
+"""What a comparison gets, and what it answers."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ Claim = dict[str, Any]  # one [[claim]] of the TOML file
 HOLDS, FAILS, NOT_SHOWN = "holds", "fails", "not shown"
 
 
-class Given(NamedTuple):
+class Terms(NamedTuple):
     """What all comparisons of a file share."""
 
     folder: Path  # the file's

@@ -1,32 +1,33 @@
 """Test error against training digits, and against parameters."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from lecun_repro.report.comparisons.answers import NOT_SHOWN, Answer, Claim, Given, all_of
+from lecun_repro.report.comparisons.answers import NOT_SHOWN, Answer, Claim, Terms, all_of
 from lecun_repro.report.comparisons.figures import Series, parameters_figure, sizes_figure
 from lecun_repro.report.comparisons.gains import (
     Gain,
     change_of,
     changes_of,
     further_gain,
-    gain,
+    gain_of,
     gains_table,
     substantial_gain,
 )
-from lecun_repro.report.results import Results, Rows, test_errors
+from lecun_repro.report.results import Rows, errors
 from lecun_repro.report.statistics import PowerLaw, mean_interval, power_law, prediction_interval
 from lecun_repro.report.tables import NONE, span, spread, table
+from lecun_repro.runs.results import RunResult
 
 
 class Curve(NamedTuple):
     """One series over sizes: its runs, the law through their means, and the article's points."""
 
     name: str
-    runs: dict[int, list[Results]]  # by size
+    runs: dict[int, list[RunResult]]  # by size
     law: PowerLaw
     article: dict[int, float]
     largest: int  # of the sizes that the claim names
@@ -34,28 +35,34 @@ class Curve(NamedTuple):
 
     @property
     def errors(self) -> dict[int, list[float]]:
-        return {size: test_errors(results) for size, results in self.runs.items()}
+        """Of the test digits, in percent, by size."""
+        return {size: errors(results) for size, results in self.runs.items()}
 
 
-def curve_over_sizes(claim: Claim, rows: Rows, given: Given) -> Answer:
+def curve_over_sizes(claim: Claim, rows: Rows, terms: Terms) -> Answer:
     """Test error against digits, with power laws and the article's points."""
     unit = claim["base_size"]
-    judged = [curve_of(part, rows, unit) for part in claim["series"]]
-    curves = [c for c in (*judged, *(curve_of(part, rows, unit) for part in claim.get("beside", []))) if c is not None]
-    verdicts = [NOT_SHOWN if c is None or c.step is None else substantial_gain(c.step, given) for c in judged]
-    measured = [
-        f"{c.name}, {unit:,} to {c.largest:,} digits: {change_of(c.step)}, *{verdict}*"
-        if c
-        else f"{part['name']}: fewer than three sizes"
-        for part, c, verdict in zip(claim["series"], judged, verdicts, strict=True)
-    ]
+    verdicts, measured, curves = [], [], []
+    changes: dict[str, list[float]] = {}
+    for part in claim["series"]:
+        curve = curve_of(part, rows, unit)
+        if curve is None:
+            verdicts.append(NOT_SHOWN)
+            measured.append(f"{part['name']}: fewer than three sizes")
+            continue
+        curves.append(curve)
+        verdicts.append(NOT_SHOWN if curve.step is None else substantial_gain(curve.step, terms.substantial))
+        step = f"{curve.name}, {unit:,} to {curve.largest:,} digits"
+        measured.append(f"{step}: {change_of(curve.step)}, *{verdicts[-1]}*")
+        if curve.step is not None:
+            changes[f"{curve.name}: {curve.largest:,} against {unit:,} digits"] = curve.step.changes
+    curves += filter(None, (curve_of(part, rows, unit) for part in claim.get("beside", [])))
     panels: dict[str, list[Series]] = {}
     for curve in curves:
         name, _, panel = curve.name.partition(", ")
         panels.setdefault(panel, []).append(Series(name, curve.errors, curve.law, curve.article))
     details = [text for curve in curves for text in (law_note(curve), sizes_table(curve))]
     figure = sizes_figure(panels) if panels else None
-    changes = {f"{c.name}: {c.largest:,} against {unit:,} digits": c.step.changes for c in judged if c and c.step}
     return Answer(claim, all_of(verdicts), "; ".join(measured), "\n\n".join(details), figure, changes)
 
 
@@ -64,78 +71,81 @@ def curve_of(part: Mapping, rows: Rows, unit: int) -> Curve | None:
     runs = {int(size): rows[row] for size, row in part["rows"].items() if row in rows}
     if len(runs) < 3:
         return None
-    law = power_law(list(runs), [float(np.mean(test_errors(results))) for results in runs.values()], unit)
+    law = power_law(list(runs), [float(np.mean(errors(results))) for results in runs.values()], unit)
     article = {int(size): error for size, error in part["article"].items()}
     largest = max(map(int, part["rows"]))
-    step = gain(rows, part["rows"][str(unit)], part["rows"][str(largest)])
+    step = gain_of(rows, part["rows"][str(unit)], part["rows"][str(largest)])
     return Curve(part["name"], runs, law, article, largest, step)
 
 
 def exponents(curve: Curve) -> list[float]:
     """The exponent of every seed's own curve, of the seeds that have all sizes."""
-    errors = {size: {r["seed"]: r["test"]["error"] for r in results} for size, results in curve.runs.items()}
-    seeds = sorted(set.intersection(*(set(each) for each in errors.values())))
-    unit = curve.law.unit
-    return [power_law(list(errors), [each[seed] for each in errors.values()], unit).exponent for seed in seeds]
+    by_seed = [{result.seed: result.test.error for result in results} for results in curve.runs.values()]
+    seeds = sorted(set.intersection(*map(set, by_seed)))
+    sizes, unit = list(curve.runs), curve.law.unit
+    return [power_law(sizes, [of_size[seed] for of_size in by_seed], unit).exponent for seed in seeds]
 
 
 def law_note(curve: Curve) -> str:
     """The step to the largest size, the law, and whether the article's points lie on it."""
-    law, found = curve.law, exponents(curve)
-    mean = f"{np.mean(found):.2f} (95 % of the mean {span(mean_interval(found))}, n = {len(found)})" if found else NONE
+    law, of_seeds = curve.law, exponents(curve)
+    mean = NONE
+    if of_seeds:
+        interval = span(mean_interval(of_seeds))
+        mean = f"{np.mean(of_seeds):.2f} (95 % of the mean {interval}, n = {len(of_seeds)})"
     (n1, e1), (n2, e2) = sorted(curve.article.items())
     implied = math.log(e1 / e2) / math.log(n2 / n1)
-    beyond = prediction_interval([math.log(e / law(size)) for size, each in curve.errors.items() for e in each])
+    residuals = {size: [math.log(e / law(size)) for e in of_size] for size, of_size in curve.errors.items()}
+    beyond = prediction_interval([residual for of_size in residuals.values() for residual in of_size])
     points = [
         f"{error:.2f} % at {size:,} lies *{'on' if math.log(error / law(size)) in beyond else 'off'}* the law, "
         f"whose new seeds are expected from {law(size) * math.exp(beyond.low):.2f} to "
         f"{law(size) * math.exp(beyond.high):.2f} % (from our own seeds at that size: {expected(curve, size)})"
         for size, error in curve.article.items()
     ]
-    misfit = max((abs(np.mean([math.log(e / law(size)) for e in each])), size) for size, each in curve.errors.items())
+    misfit, misfit_size = max((abs(np.mean(of_size)), size) for size, of_size in residuals.items())
     return (
         f"**{curve.name}.** From {law.unit:,} to {curve.largest:,} digits: {change_of(curve.step)}. Law of the "
         f"means: error = {law.scale:.2f} % * (digits / {law.unit:,}) ^ -{law.exponent:.2f}; exponent over seeds "
-        f"{mean}; the article's two points imply {implied:.2f}. The means lie up to {100 * misfit[0]:.0f} % off it (at "
-        f"{misfit[1]:,} digits). The article's {'; its '.join(points)}."
+        f"{mean}; the article's two points imply {implied:.2f}. The means lie up to {100 * misfit:.0f} % off it (at "
+        f"{misfit_size:,} digits). The article's {'; its '.join(points)}."
     )
 
 
 def expected(curve: Curve, size: int) -> str:
     """Where one new seed of ours is expected, or nothing where too few were run."""
-    found = curve.errors.get(size, [])
-    return f"{span(prediction_interval(found))} %" if len(found) > 1 else "too few"
+    values = curve.errors.get(size, [])
+    return f"{span(prediction_interval(values))} %" if len(values) > 1 else "too few"
 
 
 def sizes_table(curve: Curve) -> str:
     lines = []
     for size, results in curve.runs.items():
-        line = [f"{size:,}", str(len(results)), f"{results[0]['passes']}", f"{results[0]['updates']:,}"]
-        line += [spread([r["train"]["error"] for r in results]), spread(curve.errors[size])]
-        line += [span(mean_interval(curve.errors[size])), f"{curve.law(size):.2f}"]
+        line = [f"{size:,}", str(len(results)), f"{results[0].passes}", f"{results[0].updates:,}"]
+        line += [spread(errors(results, "train")), spread(errors(results))]
+        line += [span(mean_interval(errors(results))), f"{curve.law(size):.2f}"]
         lines.append([*line, f"{curve.article[size]:.2f}" if size in curve.article else NONE])
     header = ["digits", "n", "passes", "updates", "train error %", "test error %", "95 % of the mean", "law", "article"]
     return table(header, lines)
 
 
-def error_against_parameters(claim: Claim, rows: Rows, given: Given) -> Answer:
+def error_against_parameters(claim: Claim, rows: Rows, terms: Terms) -> Answer:
     """Test error of networks of several sizes; the verdict is on the largest of all that the claim names."""
-    present = {rows[row][0]["parameters"]: row for row in claim["rows"] if row in rows}
-    found = {row: gain(rows, claim["base"], row) for _, row in sorted(present.items()) if row != claim["base"]}
-    if not found:
+    base = claim["base"]
+    present = dict(sorted((rows[row][0].parameters, row) for row in claim["rows"] if row in rows))
+    gains = {row: gain_of(rows, base, row) for row in present.values() if row != base}
+    if not gains:
         return Answer(claim, NOT_SHOWN, "not run")
-    largest = gain(rows, claim["base"], claim["rows"][-1])
-    verdict = NOT_SHOWN if largest is None else further_gain(largest, given)
-    measured = [f"`{row}`, {rows[row][0]['parameters']:,} parameters: {change_of(each)}" for row, each in found.items()]
+    largest = gain_of(rows, base, claim["rows"][-1])
+    verdict = NOT_SHOWN if largest is None else further_gain(largest, terms.substantial)
+    measured = [f"`{row}`, {rows[row][0].parameters:,} parameters: {change_of(gain)}" for row, gain in gains.items()]
     lines = []
-    for size, row in sorted(present.items()):
-        errors = test_errors(rows[row])
-        line = [f"`{row}`", f"{size:,}", str(len(errors)), spread([r["train"]["error"] for r in rows[row]])]
-        us = np.median([r["us_per_update"] for r in rows[row]])
-        lines.append([*line, spread(errors), span(mean_interval(errors)), f"{us:,.0f}"])
+    for size, row in present.items():
+        results = rows[row]
+        line = [f"`{row}`", f"{size:,}", str(len(results)), spread(errors(results, "train")), spread(errors(results))]
+        us = np.median([result.us_per_update for result in results])
+        lines.append([*line, span(mean_interval(errors(results))), f"{us:,.0f}"])
     header = ["row", "parameters", "n", "train error %", "test error %", "95 % of the mean", "µs per update"]
-    details = table(header, lines)
-    details += "\n\n" + gains_table(claim["base"], found, further_gain, given)
-    errors_of: dict[int, Sequence[float]] = {size: test_errors(rows[row]) for size, row in sorted(present.items())}
-    figure = parameters_figure(errors_of, present)
-    return Answer(claim, verdict, "; ".join(measured), details, figure, changes_of(found, claim["base"]))
+    details = table(header, lines) + "\n\n" + gains_table(base, gains, further_gain, terms.substantial)
+    figure = parameters_figure({size: errors(rows[row]) for size, row in present.items()}, present)
+    return Answer(claim, verdict, "; ".join(measured), details, figure, changes_of(gains, base))

@@ -3,16 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from lecun_repro.report.figures import published_points, seeds_and_mean
 from lecun_repro.report.statistics import PowerLaw, mean_interval
-from lecun_repro.tensorboard.style import BLUE, COLOURS, GREY, ORANGE, WIDTH
-
-ARTICLE = "#D55E00"
+from lecun_repro.tensorboard.style import BLUE, COLOURS, GREY, ORANGE, subplots
 
 
 class Series(NamedTuple):
@@ -20,20 +18,14 @@ class Series(NamedTuple):
 
     name: str
     errors: Mapping[int, Sequence[float]]  # percent, by size
-    law: PowerLaw | None = None
-    article: Mapping[int, float] = {}
+    law: PowerLaw
+    article: Mapping[int, float]
 
 
-def _points(axes: Axes, errors: Mapping[int, Sequence[float]], colour: str, label: str | None) -> None:
-    """Every seed, and the mean with its 95 % interval."""
-    for x, values in errors.items():
-        axes.plot([x] * len(values), values, "_", color=colour, markersize=8, alpha=0.45)
-        mean, interval = float(np.mean(values)), mean_interval(values)
-        if len(values) > 1:
-            bars = [[max(0.0, mean - max(interval.low, mean / 10))], [interval.high - mean]]
-            axes.errorbar(x, mean, bars, color=colour, capsize=3, linewidth=1.3)
-        axes.plot(x, mean, "o", color=colour, markersize=5, label=label)
-        label = None
+def _points(axes: Axes, errors: Mapping[int, Sequence[float]], colour: str, name: str | None = None) -> None:
+    """Every seed and the mean at each size, under one name."""
+    for number, (size, values) in enumerate(errors.items()):
+        seeds_and_mean(axes, size, values, colour, name if number == 0 else None)
 
 
 def _changes(axes: Axes, y: float, values: Sequence[float], colour: str) -> None:
@@ -53,13 +45,13 @@ def _percent_axis(axes: Axes) -> None:
     axes.tick_params(axis="y", length=0, labelsize=9)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g}" if value else "0"))
     axes.set_xlabel("change of the test misses, %: mean over seeds, 95 % interval")
-    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["left"].set_visible(False)
 
 
 def changes_figure(groups: Mapping[str, Mapping[str, Sequence[float]]], substantial: float) -> Figure:
     """Every row's change against its base row, in groups with a title; the substantial gain is marked."""
     lines = sum(1 + len(rows) for rows in groups.values())
-    figure, axes = plt.subplots(figsize=(WIDTH, 1.2 + 0.27 * lines), layout="constrained")
+    figure, (axes,) = subplots(1.2 + 0.27 * lines)
     labels: list[tuple[float, str]] = []
     for title, rows in groups.items():
         labels.append((len(labels), title))
@@ -76,13 +68,12 @@ def changes_figure(groups: Mapping[str, Mapping[str, Sequence[float]]], substant
         "a substantial gain", (-substantial, 1), (-4, 2), xycoords=("data", "axes fraction"),
         textcoords="offset points", fontsize=8, ha="right", color=GREY,
     )  # fmt: skip
-    plt.close(figure)
     return figure
 
 
 def shares_figure(changes: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:
     """Every ingredient's change when added first and when added last."""
-    figure, axes = plt.subplots(figsize=(WIDTH, 1.3 + 0.42 * len(changes)), layout="constrained")
+    figure, (axes,) = subplots(1.3 + 0.42 * len(changes))
     for y, both in enumerate(changes.values()):
         for values, colour, offset in zip(both, (BLUE, ORANGE), (-0.14, 0.14), strict=True):
             if len(values):
@@ -93,7 +84,6 @@ def shares_figure(changes: Mapping[str, tuple[Sequence[float], Sequence[float]]]
     axes.margins(y=0.08)
     _percent_axis(axes)
     axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
-    plt.close(figure)
     return figure
 
 
@@ -103,7 +93,6 @@ def _at_sizes(axes: Axes, sizes: Sequence[int], label: str) -> None:
     axes.set_xticks(sorted(sizes), [f"{x:,}" for x in sorted(sizes)], fontsize=8, rotation=45)
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel(label)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _logarithmic_percent(axes: Axes) -> None:
@@ -118,24 +107,21 @@ def _logarithmic_percent(axes: Axes) -> None:
 
 def sizes_figure(panels: Mapping[str, Sequence[Series]]) -> Figure:
     """Test error against digits, a panel per title: each series' seeds, means and law, and the article's points."""
-    figure, grid = plt.subplots(1, len(panels), figsize=(WIDTH, 4.2), layout="constrained", sharey=True, squeeze=False)
-    for axes, (title, series) in zip(grid[0], panels.items(), strict=True):
-        for each, colour in zip(series, (BLUE, ORANGE), strict=False):
-            _points(axes, each.errors, colour, each.name)
-            if each.law is not None:
-                x = np.geomspace(min(each.errors), max(each.errors), 50)
-                axes.plot(x, each.law(x), color=colour, linewidth=1, linestyle="--")
-            for size, error in each.article.items():
-                axes.plot(size, error, "D", color=ARTICLE, markersize=6, markerfacecolor="none", markeredgewidth=1.4)
-        axes.plot([], [], "D", color=ARTICLE, markerfacecolor="none", label="the article (one seed)")
+    figure, grid = subplots(4.2, len(panels), sharey=True)
+    for axes, (title, series) in zip(grid, panels.items(), strict=True):
+        for one, colour in zip(series, (BLUE, ORANGE), strict=False):
+            _points(axes, one.errors, colour, one.name)
+            x = np.geomspace(min(one.errors), max(one.errors), 50)
+            axes.plot(x, one.law(x), color=colour, linewidth=1, linestyle="--")
+            published_points(axes, one.article)
+        published_points(axes, {}, "the article (one seed)")
         axes.plot([], [], "--", color=GREY, label="power law")
         axes.set_title(title, fontsize=10)
         axes.legend(frameon=False, fontsize=8, loc="lower left")
-    for axes, series in zip(grid[0], panels.values(), strict=True):
-        _at_sizes(axes, sorted({size for each in series for size in each.errors}), "training digits")
+    for axes, series in zip(grid, panels.values(), strict=True):
+        _at_sizes(axes, sorted({size for one in series for size in one.errors}), "training digits")
         _logarithmic_percent(axes)
-    grid[0][0].set_ylabel("test error, %")
-    plt.close(figure)
+    grid[0].set_ylabel("test error, %")
     return figure
 
 
@@ -148,10 +134,10 @@ class Progress(NamedTuple):
 
 def times_figure(panels: Mapping[str, tuple[Sequence[float], Mapping[str, Progress]]]) -> Figure:
     """Test error against the seconds spent in updates, a panel per title, with the errors to be reached."""
-    figure, grid = plt.subplots(1, len(panels), figsize=(WIDTH, 4.2), layout="constrained", squeeze=False)
-    for axes, (title, (goals, progress)) in zip(grid[0], panels.items(), strict=True):
-        for (label, each), colour in zip(progress.items(), COLOURS, strict=False):
-            axes.plot(each.seconds, each.errors, color=colour, linewidth=1.4, label=f"batch {label}")
+    figure, grid = subplots(4.2, len(panels))
+    for axes, (title, (goals, progress)) in zip(grid, panels.items(), strict=True):
+        for (label, curve), colour in zip(progress.items(), COLOURS, strict=False):
+            axes.plot(curve.seconds, curve.errors, color=colour, linewidth=1.4, label=f"batch {label}")
         for goal in goals:
             axes.axhline(goal, color=GREY, linewidth=0.9, linestyle="--")
             place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
@@ -162,17 +148,15 @@ def times_figure(panels: Mapping[str, tuple[Sequence[float], Mapping[str, Progre
         _logarithmic_percent(axes)
         axes.set_xlabel("seconds in updates, one CPU core")
         axes.set_title(title, fontsize=10)
-        axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=8, loc="upper right")
-    grid[0][0].set_ylabel("test error, %, median over seeds")
-    plt.close(figure)
+    grid[0].set_ylabel("test error, %, median over seeds")
     return figure
 
 
 def parameters_figure(errors: Mapping[int, Sequence[float]], labels: Mapping[int, str]) -> Figure:
     """Test error against parameters, with the name of each network beside its mean."""
-    figure, axes = plt.subplots(figsize=(WIDTH, 3.6), layout="constrained")
-    _points(axes, errors, BLUE, None)
+    figure, (axes,) = subplots(3.6)
+    _points(axes, errors, BLUE)
     for size, values in errors.items():
         axes.annotate(
             labels[size], (size, float(np.mean(values))), (8, 6), textcoords="offset points", fontsize=8, color=BLUE
@@ -181,5 +165,4 @@ def parameters_figure(errors: Mapping[int, Sequence[float]], labels: Mapping[int
     _at_sizes(axes, list(errors), "parameters")
     axes.set_ylim(bottom=0)
     axes.set_ylabel("test error, %")
-    plt.close(figure)
     return figure

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lecun_repro.report.comparisons.answers import FAILS, HOLDS, NOT_SHOWN, Answer, Claim, Given, all_of
+from lecun_repro.report.comparisons.answers import FAILS, HOLDS, NOT_SHOWN, Answer, Claim, Terms, all_of
 from lecun_repro.report.comparisons.figures import Progress, times_figure
-from lecun_repro.report.results import Results, Rows
+from lecun_repro.report.results import Rows, curve_errors
 from lecun_repro.report.statistics import Interval, mean_interval
 from lecun_repro.report.tables import NONE, span, spread, table
+from lecun_repro.runs.results import RunResult
 
 SLOWER = 1.1  # times the latency: no longer the same
 
@@ -24,16 +25,16 @@ class Reached(NamedTuple):
     seconds: float  # in updates
 
 
-def reached(result: Results, error: float) -> Reached | None:
+def reached(result: RunResult, error: float) -> Reached | None:
     """The first evaluated pass with at most so much test error, in percent; None where there is none."""
-    for entry in result["curve"]:
-        if entry["test"]["error"] <= error:
-            updates = result["updates"] * entry["pass"] / result["passes"]
-            return Reached(entry["pass"], updates, updates * result["us_per_update"] / 1e6)
+    for entry in result.curve:
+        if "test" in entry.splits and entry.splits["test"].error <= error:
+            updates = result.updates * entry.pass_ / result.passes
+            return Reached(entry.pass_, updates, updates * result.us_per_update / 1e6)
     return None
 
 
-def time_to_an_error(claim: Claim, rows: Rows, given: Given) -> Answer:
+def time_to_an_error(claim: Claim, rows: Rows, terms: Terms) -> Answer:
     """Passes, updates and seconds to each error of a series; the first row's seconds over the last one's.
 
     The verdict is on the first error of each.
@@ -51,27 +52,29 @@ def time_to_an_error(claim: Claim, rows: Rows, given: Given) -> Answer:
     verdict, text = all_of(verdicts), "; ".join(measured)
     if device := claim.get("device_not_at_hand"):
         verdict, text = NOT_SHOWN, f"{device} was not at hand; on one CPU core, {text}"
-    panels = {part["name"]: (part["errors"], each) for part in claim["series"] if (each := progress(part, rows))}
+    curves = {part["name"]: (part["errors"], progress(part, rows)) for part in claim["series"]}
+    panels = {name: (goals, of_rows) for name, (goals, of_rows) in curves.items() if of_rows}
     figure = times_figure(panels) if panels else None
     return Answer(claim, verdict, text, "\n\n".join(details), figure)
 
 
 def progress(part: Mapping[str, Any], rows: Rows) -> dict[str, Progress]:
     """The curves of a series' rows, medians over seeds."""
-    found = {}
+    curves = {}
     for label, row in part["rows"].items():
         if results := rows.get(row):
-            passes = [entry["pass"] for entry in results[0]["curve"]]
-            updates = results[0]["updates"] / results[0]["passes"]
-            us = np.median([r["us_per_update"] for r in results])
-            errors = np.median([[entry["test"]["error"] for entry in r["curve"]] for r in results], axis=0)
-            found[label] = Progress([updates * p * us / 1e6 for p in passes], errors.tolist())
-    return found
+            passes, errors = curve_errors(results, "test")
+            seconds = np.median([r.us_per_update for r in results]) / 1e6 * results[0].updates / results[0].passes
+            curves[label] = Progress([seconds * number for number in passes], np.median(errors, axis=0).tolist())
+    return curves
 
 
-def speedup(runs: Mapping[str, Sequence[Results]], error: float, factor: float) -> tuple[str, str]:
+def speedup(runs: Mapping[str, Sequence[RunResult]], error: float, factor: float) -> tuple[str, str]:
     """The verdict on, and a line about, the first label's seconds to an error over the last one's."""
-    times = {label: {r["seed"]: to.seconds for r in each if (to := reached(r, error))} for label, each in runs.items()}
+    times = {
+        label: {result.seed: to.seconds for result in results if (to := reached(result, error))}
+        for label, results in runs.items()
+    }
     labels = list(runs)
     ends = list(dict.fromkeys((labels[0], labels[-1])))
     text = " and ".join(f"{len(times[label])} of {len(runs[label])} runs in batches of {label}" for label in ends)
@@ -89,36 +92,35 @@ def speedup(runs: Mapping[str, Sequence[Results]], error: float, factor: float) 
     return (HOLDS if low >= factor else FAILS if high < factor else NOT_SHOWN), text
 
 
-def times_table(names: Mapping[str, str], runs: Mapping[str, Sequence[Results]], error: float) -> str:
+def times_table(names: Mapping[str, str], runs: Mapping[str, Sequence[RunResult]], error: float) -> str:
     """Per row how many runs reach the error, and when."""
     lines = []
     for label, results in runs.items():
         line = [label, f"`{names[label]}`", str(len(results))]
-        if not results:
-            lines.append([*line, *[NONE] * 7])
-            continue
-        there = [to for r in results if (to := reached(r, error))]
-        line += [str(results[0]["passes"]), f"{len(there)} of {len(results)}", ranged([to.passes for to in there])]
-        line += [ranged([to.updates for to in there]), ranged([to.seconds for to in there], 2)]
-        line += [f"{np.median([r['us_per_update'] for r in results]):,.0f}"]
-        lines.append([*line, spread([min(e["test"]["error"] for e in r["curve"]) for r in results])])
+        if results:
+            there = [to for result in results if (to := reached(result, error))]
+            line += [str(results[0].passes), f"{len(there)} of {len(results)}", median([to.passes for to in there])]
+            line += [median([to.updates for to in there]), median([to.seconds for to in there], 2)]
+            line += [f"{np.median([result.us_per_update for result in results]):,.0f}"]
+            line += [spread([min(errors) for errors in curve_errors(results, "test")[1]])]
+        lines.append(line)
     header = ["batch", "row", "n", "passes trained", "reach it", "passes to it", "updates to it", "seconds to it"]
     return table([*header, "µs per update", "lowest test error %"], lines)
 
 
-def ranged(values: Sequence[float], digits: int = 0) -> str:
+def median(values: Sequence[float], digits: int = 0) -> str:
     """Median (least to most), or a dash."""
     if not values:
         return NONE
     return f"{np.median(values):,.{digits}f} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
 
 
-def inference(claim: Claim, rows: Rows, given: Given) -> Answer:
+def inference(claim: Claim, rows: Rows, terms: Terms) -> Answer:
     """Latencies of one digit, from a benchmark's measurements with row, engine, latency_us and latency_us_iqr."""
     first, last = claim["first"], claim["last"]
     try:
-        entries = json.loads((given.folder / claim["file"]).read_text())["measurements"]
-        measured = {(e["engine"], e["row"]): latency(e) for e in entries}
+        measurements = json.loads((terms.folder / claim["file"]).read_text())["measurements"]
+        measured = {(entry["engine"], entry["row"]): latency(entry) for entry in measurements}
     except (OSError, ValueError, KeyError, TypeError):
         measured = {}
     engines = [engine for engine, row in measured if row == first and (engine, last) in measured]

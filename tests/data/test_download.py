@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lecun_repro.data import download as files
+from lecun_repro.data import download
 from lecun_repro.data.sources import mnist, usps
 from lecun_repro.errors import DataError
 
 INDICES = np.arange(20)
+MNIST, USPS = mnist.MNIST(), usps.USPS()
 
 
 def everything(root: Path) -> list[str]:
@@ -37,14 +38,14 @@ def damages(body: bytes) -> list[bytes]:
     return cuts + flips
 
 
-FILES = [(mnist, part, name) for part, names in mnist.FILES.items() for name in names]
-FILES += [(usps, part, name) for part, name in usps.FILES.items()]
+FILES = [(MNIST, part, name) for part, names in mnist.FILES.items() for name in names]
+FILES += [(USPS, part, name) for part, name in usps.FILES.items()]
 
 
 @pytest.mark.parametrize("packed", [True, False])
 @pytest.mark.parametrize(("source", "part", "name"), FILES)
 def test_damage_is_named_or_harmless(small_mnist, small_usps, source, part, name, packed) -> None:
-    small = (small_mnist if source is mnist else small_usps).write()
+    small = (small_mnist if source is MNIST else small_usps).write()
     expected = source.load(part, INDICES, small.root)
     path = small.home / f"{name}.gz"
     if not packed:
@@ -62,7 +63,7 @@ def test_damage_is_named_or_harmless(small_mnist, small_usps, source, part, name
             assert str(error).startswith(f"{path}: ") and "\n" not in str(error)
         else:
             assert all((got == wanted).all() for got, wanted in zip(split, expected, strict=True))
-            assert packed or source is usps  # a gzip header or a number written otherwise
+            assert packed or source is USPS  # a gzip header or a number written otherwise
         assert path.read_bytes() == damaged and everything(small.root) == before
     assert refused >= 65
 
@@ -80,12 +81,12 @@ def test_damage_is_named_or_harmless(small_mnist, small_usps, source, part, name
     ids=["empty", "web page", "other text", "cut gzip", "gzip bomb", "too large"],
 )
 def test_foreign_files_are_refused(small_usps, monkeypatch, body, fault) -> None:
-    monkeypatch.setattr(files, "MAX_CONTENT", 1_000_000)
+    monkeypatch.setattr(download, "MAX_CONTENT", 1_000_000)
     small_usps.write()
     path = small_usps.home / "zip.test.gz"
     path.write_bytes(body)
     with pytest.raises(DataError) as error:
-        usps.load("test", INDICES, small_usps.root)
+        USPS.load("test", INDICES, small_usps.root)
     assert str(error.value).startswith(f"{path}: {fault}")
 
 
@@ -94,7 +95,7 @@ def test_a_folder_or_a_pipe_is_no_file(small_usps) -> None:
     os.mkfifo(small_usps.home / "zip.train.gz")
     for part in ("train", "test"):
         with pytest.raises(DataError, match=rf"zip\.{part}\.gz: not a regular file"):
-            usps.load(part, INDICES, small_usps.root)
+            USPS.load(part, INDICES, small_usps.root)
 
 
 @pytest.mark.parametrize("forbidden", ["usps/zip.test.gz", "usps", ""])
@@ -110,7 +111,7 @@ def test_missing_permission_is_named(small_usps, forbidden) -> None:
             if root_user:  # whom permissions do not stop
                 os.seteuid(65534)
             with pytest.raises(DataError, match=r"zip\.test(\.gz)?: .*Permission denied"):
-                usps.load("test", INDICES, root)
+                USPS.load("test", INDICES, root)
         finally:
             if root_user:
                 os.seteuid(0)
@@ -123,7 +124,7 @@ def test_missing_permission_is_named(small_usps, forbidden) -> None:
 def test_all_that_is_missing_is_downloaded_once(small_mnist, mirror, monkeypatch, capsys) -> None:
     monkeypatch.setattr(mnist, "MIRRORS", (mirror.giving(small_mnist.contents),))
     for part in ("train", "test", "train"):
-        split = mnist.load(part, INDICES, small_mnist.root)
+        split = MNIST.load(part, INDICES, small_mnist.root)
         assert split.labels.tolist() == small_mnist.labels[part][INDICES].tolist()
     names = sorted(f"{name}.gz" for name in small_mnist.contents)
     assert sorted(path.rsplit("/", 1)[1] for path in mirror.asked) == names
@@ -136,7 +137,7 @@ def test_downloads_are_readable_as_the_umask_says(small_usps, mirror, monkeypatc
     monkeypatch.setattr(usps, "MIRRORS", (mirror.giving(small_usps.contents),))
     umask = os.umask(0o022)
     try:
-        usps.load("test", INDICES, small_usps.root)
+        USPS.load("test", INDICES, small_usps.root)
     finally:
         os.umask(umask)
     assert (small_usps.home / "zip.test.gz").stat().st_mode & 0o777 == 0o644
@@ -160,18 +161,6 @@ def hang(request: BaseHTTPRequestHandler) -> None:
     request.server.mirror.closing.wait(5)
 
 
-def drip_headers(request: BaseHTTPRequestHandler) -> None:
-    request.wfile.write(b"HTTP/1.0 200 OK\r\nX: ")
-    while not request.server.mirror.closing.wait(0.05):
-        request.wfile.write(b"x")
-
-
-def drip(request: BaseHTTPRequestHandler) -> None:
-    request.give(b"\x1f\x8b", length=10_000)
-    while not request.server.mirror.closing.wait(0.05):
-        request.wfile.write(b"x")
-
-
 def stall(request: BaseHTTPRequestHandler) -> None:
     request.give(b"\x1f\x8b", length=10_000)
     request.server.mirror.closing.wait(5)
@@ -188,9 +177,7 @@ FAILURES = {
     "500": (status(500), "HTTP 500 Internal Server Error"),
     "redirects": (redirect, "HTTP 302 .*infinite loop"),
     "hang": (hang, "no answer within 0.3 s"),
-    "drip_headers": (drip_headers, "no answer within 0.3 s"),
     "stall": (stall, "no answer within 0.3 s"),
-    "drip": (drip, "too slow: [0-9]+ bytes in 0 s"),
     "cut": (lambda request: request.give(b"\x1f\x8b12", length=100), "cut short after 4 of 100 bytes"),
     "chunks": (cut_chunks, "."),
     "nonsense": (lambda request: request.wfile.write(b"hello\r\n\r\n"), "."),
@@ -210,8 +197,8 @@ FAILURES = {
 
 @pytest.fixture
 def impatient(monkeypatch) -> None:
-    monkeypatch.setattr(files, "TIMEOUT", 0.3)
-    monkeypatch.setattr(files, "MAX_BODY", 50_000)
+    monkeypatch.setattr(download, "TIMEOUT", 0.3)
+    monkeypatch.setattr(download, "MAX_BODY", 50_000)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -222,7 +209,7 @@ def test_a_bad_mirror_is_reported_and_leaves_nothing(small_usps, mirror, monkeyp
     monkeypatch.setattr(usps, "MIRRORS", (url, "http://127.0.0.1:1/"))
     start = time.monotonic()
     with pytest.raises(DataError, match=f"\n  {url}zip.test.gz: {fault}.*\n  http://127.0.0.1:1/.*refused\n") as error:
-        usps.load("test", INDICES, small_usps.root)
+        USPS.load("test", INDICES, small_usps.root)
     assert time.monotonic() - start < 3
     assert not small_usps.root.exists()
     message = str(error.value)
@@ -242,7 +229,7 @@ def test_a_bad_mirror_is_reported_and_leaves_nothing(small_usps, mirror, monkeyp
 def test_the_second_mirror_is_used(small_usps, mirror, monkeypatch, failure) -> None:
     first = mirror.at(failure, FAILURES[failure][0])
     monkeypatch.setattr(usps, "MIRRORS", (first, mirror.giving(small_usps.contents)))
-    split = usps.load("test", INDICES, small_usps.root)
+    split = USPS.load("test", INDICES, small_usps.root)
     assert split.labels.tolist() == small_usps.labels["test"].tolist()
     assert everything(small_usps.root) == ["usps", "usps/zip.test.gz"]
 
@@ -251,7 +238,7 @@ def test_a_folder_that_cannot_be_made_is_named(small_usps, mirror, monkeypatch) 
     monkeypatch.setattr(usps, "MIRRORS", (mirror.giving(small_usps.contents),))
     small_usps.root.write_text("a file where the folder should be")
     with pytest.raises(DataError, match=rf"{small_usps.home}/zip.test.gz: cannot be written: "):
-        usps.load("test", INDICES, small_usps.root)
+        USPS.load("test", INDICES, small_usps.root)
 
 
 def test_a_full_disk_leaves_nothing(small_usps, mirror, monkeypatch) -> None:
@@ -262,7 +249,7 @@ def test_a_full_disk_leaves_nothing(small_usps, mirror, monkeypatch) -> None:
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(DataError, match="cannot be written: No space left on device"):
-        usps.load("test", INDICES, small_usps.root)
+        USPS.load("test", INDICES, small_usps.root)
     assert everything(small_usps.root) == ["usps"]
 
 
@@ -270,10 +257,10 @@ TOGETHER = """
 import sys, numpy
 from pathlib import Path
 from lecun_repro.data.sources import usps
-usps.MIRRORS, usps.COUNTS["test"], usps.DIGESTS["zip.test"] = (sys.argv[1],), 20, sys.argv[2]
+usps.MIRRORS, usps.USPS.counts["test"], usps.DIGESTS["zip.test"] = (sys.argv[1],), 20, sys.argv[2]
 print("ready", flush=True)
 input()
-print(usps.load("test", numpy.arange(20), Path(sys.argv[3])).labels.tolist())
+print(usps.USPS().load("test", numpy.arange(20), Path(sys.argv[3])).labels.tolist())
 """
 
 

@@ -1,0 +1,74 @@
+"""What a data configuration comes to in numbers, and where its bounds stand, once for all who need them."""
+
+from typing import Any, NamedTuple
+
+from lecun_repro.data.draws import DrawName
+from lecun_repro.data.sources.base import find_source
+from lecun_repro.errors import BadArgument
+
+MOST_SEED = 2**32 - 1
+
+
+class Counts(NamedTuple):
+    """The numbers of a data configuration."""
+
+    train: int  # digits trained on
+    holdout: int  # the next ones of the draw, kept out of training; 0 where test digits are evaluated
+    test: int
+    batch: int  # digits per update
+
+    def updates(self, limit: int | float | None = 1.0) -> int:
+        """Updates in a pass; a last one of fewer digits counts.
+
+        Args:
+            limit: The trainer's `limit_train_batches`: a number of updates, or a fraction of them.
+
+        Raises:
+            BadArgument: A fraction of less than one update.
+        """
+        updates = -(-self.train // self.batch)
+        if limit is None or isinstance(limit, int):
+            return updates if limit is None else min(updates, limit)
+        if limit > 0 and not int(updates * limit):
+            raise BadArgument("limit_train_batches", limit, f"at least one of the pass's {updates} updates")
+        return int(updates * limit)
+
+
+def plan(
+    source: str,
+    draw: DrawName | int,
+    train_size: int | None,
+    test_size: int | None,
+    holdout: int,
+    batch_size: int | str,
+    **others: Any,
+) -> Counts:
+    """The counts of a data configuration, from the arguments of `DigitsDataModule`; the `others` have no part in them.
+
+    Raises:
+        BadArgument: The first argument that is out of its bounds.
+    """
+    digits = find_source(source)
+    if draw not in ("article", "full"):
+        require_integer("draw", draw, 0, MOST_SEED, "article, full or ")
+    sizes = dict(digits.sizes(draw))
+    for part, asked in (("train", train_size), ("test", test_size)):
+        has = digits.counts[part]
+        if asked is not None:
+            require_integer(f"{part}_size", asked, 1, has, after=f", all that {source} has, or null")
+        sizes[part] = min(asked or sizes[part], has)
+    drawn = sizes["train"]
+    require_integer("holdout", holdout, 0, drawn - 1, after=f", as there are {drawn} training digits")
+    train = drawn - holdout
+    if batch_size != "full":
+        require_integer("batch_size", batch_size, 1, train, after=", the training digits, or full")
+    return Counts(train, holdout, sizes["test"], train if batch_size == "full" else int(batch_size))
+
+
+def require_integer(
+    name: str, value: object, least: int, most: int | None = None, before: str = "", after: str = ""
+) -> None:
+    """Raises BadArgument for what is no integer in its bounds; `before` and `after` say what else is allowed."""
+    if isinstance(value, int) and not isinstance(value, bool) and least <= value and (most is None or value <= most):
+        return
+    raise BadArgument(name, value, f"{before}an integer from {least}{'' if most is None else f' to {most}'}{after}")

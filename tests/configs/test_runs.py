@@ -1,0 +1,58 @@
+"""Every YAML in configs/ is able to run, and prints itself in full."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lecun_repro.__main__ import main
+from lecun_repro.cli.overlays import configuration
+
+CONFIGS = {path.stem: path for path in sorted((Path(__file__).parents[2] / "configs").rglob("*.yaml"))}
+# One of each kind of network, head, optimizer, schedule and batch.
+BY_DEFAULT = (
+    "quickstart",
+    "4_shift",
+    "3_paper",
+    "4_fully_connected",
+    "3_adam",
+    "5_micro_vit",
+    "5_batch_full",
+    "1_silu",
+)
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "row", [pytest.param(row, marks=() if row in BY_DEFAULT else pytest.mark.slow) for row in CONFIGS]
+)
+def test_fits_a_shortened_run(row: str, capsys: pytest.CaptureFixture[str]) -> None:
+    given = configuration(str(CONFIGS[row]))[0]["data"]["batch_size"]
+    batch = 60 if given == "full" else min(given, 30)
+    flags = "--data.source digits --data.draw article --data.train_size 60 --data.test_size 40 --model.compile false"
+    flags += f" --data.batch_size {given if given == 'full' else batch} --trainer.max_epochs 2"
+    flags += " --trainer.check_val_every_n_epoch 1"
+    main(["fit", "--config", str(CONFIGS[row]), *flags.split()])
+    record = json.loads(Path(f"lightning_logs/{row}/version_0/results.json").read_text())
+    assert (record["row"], record["passes"], record["updates"]) == (row, 2, 2 * -(-60 // batch))
+    assert record["curve"][1]["train"]["loss"] < 2.4
+    assert capsys.readouterr().out.count("eval: split") == 4
+
+
+@pytest.mark.parametrize("row", ["quickstart", "5_dropout_relu", "5_adam"])
+def test_prints_itself_in_full(row: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["fit", "--config", str(CONFIGS[row]), "--print_config"])
+    assert not ended.value.code
+    printed = yaml.safe_load(capsys.readouterr().out)
+    given, _ = configuration(str(CONFIGS[row]))
+    for section in ("optimizer", "lr_scheduler"):
+        assert printed[section]["class_path"] == given[section]["class_path"]
+        assert printed[section]["init_args"].items() >= given[section]["init_args"].items()
+    assert printed["data"].items() >= given["data"].items()
+    assert "base" not in printed

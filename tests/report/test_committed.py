@@ -1,0 +1,63 @@
+"""The results in the repository: their reports, their bytes, and the tables of the documents."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lecun_repro.commands.report import report
+from lecun_repro.commands.reproduce import collect
+from lecun_repro.report.claims import answers, claims_table, read
+from lecun_repro.report.results import load, misses
+from lecun_repro.report.tables import spread
+from lecun_repro.runs.results import RunResult
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "results"
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The committed results without their reports; figures stay, as that of missed digits needs the digits."""
+    folder = tmp_path_factory.mktemp("repository")
+    shutil.copytree(RESULTS, folder / "results", ignore=shutil.ignore_patterns("*.md"))
+    (folder / "benchmarks").mkdir()
+    shutil.copy(ROOT / "benchmarks/inference.json", folder / "benchmarks")
+    return folder / "results"
+
+
+@pytest.mark.parametrize("name", ["article", "1989", "claims"])
+def test_report_gives_the_committed_text(name: str, copy: Path) -> None:
+    report(str(copy / f"{name}.json"))
+    assert (copy / f"{name}.md").read_bytes() == (RESULTS / f"{name}.md").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["article", "article_draws", "1989", "claims"])
+def test_results_are_written_as_they_are_read(name: str, copy: Path) -> None:
+    path = copy / f"{name}.json"
+    before = path.read_bytes()
+    for record in json.loads(before):
+        again = RunResult.read(record, "").to_json()
+        for split in ("train", "test"):  # records of older versions say nothing of rejection
+            again[split] = {field: value for field, value in again[split].items() if value is not None}
+        assert json.dumps(again) == json.dumps(record)
+    collect(path, [], lambda row, seed: None)
+    assert path.read_bytes() == before
+
+
+def test_the_page_shows_the_claims() -> None:
+    shown = (ROOT / "docs/claims.md").read_text().split("<!-- claims -->")[1].split("<!-- /claims -->")[0]
+    assert claims_table(answers(read(RESULTS / "claims.toml"), load(RESULTS / "claims.json"))) in shown
+
+
+def test_the_page_s_1989_numbers_are_those_of_the_results() -> None:
+    rows = load(RESULTS / "1989.json")
+    block = (ROOT / "docs/1989.md").read_text().split("<!-- 1989 -->")[1].split("<!-- /1989 -->")[0]
+    shown = [row for row in rows if f"`{row}`" in block]
+    assert len(shown) == 4
+    for row in shown:
+        line = next(line for line in block.splitlines() if f"`{row}`" in line)
+        rejected = spread([result.test.rejected_at_1_percent for result in rows[row]], 1)
+        train, test = spread(misses(rows[row], "train"), 1), spread(misses(rows[row]), 1)
+        assert line.endswith(f"| {len(rows[row])} | {train} | {test} | {rejected} % |")
