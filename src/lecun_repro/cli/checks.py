@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from jsonargparse import Namespace
 from jsonargparse._util import import_object
-from torch import nn
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -23,7 +22,7 @@ from lecun_repro.errors import BadArgument, one_line, prefixed
 from lecun_repro.models.base import Network
 from lecun_repro.models.heads import Head
 from lecun_repro.runs.checkpoints import CHECKPOINT, load_checkpoint
-from lecun_repro.training.optimizers import formula
+from lecun_repro.training.optimizers import grouped
 
 # What a sequence of single updates supports of the trainer's arguments, and why no more.
 SUPPORTED: dict[str, tuple[tuple[Any, ...], str]] = {
@@ -35,8 +34,7 @@ SUPPORTED: dict[str, tuple[tuple[Any, ...], str]] = {
         "32-true, 64-true; others are not supported because updates are computed without scaling or casts",
     ),
     "accumulate_grad_batches": ((1,), "1; more is not supported because data.batch_size is what an update sees"),
-    "gradient_clip_val": ((None,), "null; clipping is not supported because updates run as one sequence"),
-    "gradient_clip_algorithm": ((None,), "null; clipping is not supported because updates run as one sequence"),
+    "gradient_clip_algorithm": ((None, "norm", "value"), "norm, value"),
     "sync_batchnorm": ((False,), "false; it is not supported because updates run on one device"),
     "val_check_interval": ((None, 1.0), "1.0; others are not supported because each pass is evaluated at its end"),
     "barebones": ((False,), "false; it is not supported because it leaves out the evaluation"),
@@ -75,13 +73,10 @@ def check(subcommand: str, config: Namespace) -> None:
     check_data(config.data, config.trainer)
     if config.data.images is not None and subcommand != "predict":
         raise BadArgument("data.images", config.data.images, f"null; only predict reads images, {subcommand} does not")
-    optimizer = check_optimizer(config.optimizer)
+    optimizer = check_optimizer(config)
     if subcommand == "fit":
         check_passes(config.trainer)
         check_schedule(config, optimizer)
-        if config.model.compile is True and formula(optimizer) is None:
-            allowed = "auto or false; true only with SGD, Adam and AdamW of torch.optim, and StochasticDiagonalLM"
-            raise BadArgument("model.compile", f"true with {type(optimizer).__name__}", allowed)
     if config.get("ckpt_path") is not None:
         load_checkpoint(config.ckpt_path)
     elif subcommand != "fit":
@@ -110,6 +105,8 @@ def check_trainer(trainer: Namespace) -> None:
     for name, least in (("log_every_n_steps", 0), ("num_sanity_val_steps", -1)):
         if (trainer[name] or 0) < least:
             raise BadArgument(f"trainer.{name}", trainer[name], f"an integer from {least}")
+    if (clip := trainer.gradient_clip_val) is not None and not 0 <= clip < math.inf:
+        raise BadArgument("trainer.gradient_clip_val", clip, "a finite number from 0, or null")
     if 0 < trainer.overfit_batches < 1:
         raise BadArgument("trainer.overfit_batches", trainer.overfit_batches, "a whole number of updates")
 
@@ -151,27 +148,34 @@ def check_data(data: Namespace, trainer: Namespace) -> None:
             raise BadArgument(key, path, allowed)
 
 
-def check_optimizer(spec: Namespace | None) -> Optimizer:
-    """The configured optimizer on a dummy parameter, after one update."""
-    parameter = nn.Parameter(torch.zeros(1))
-    if spec is None:
-        return SGD([parameter], lr=0.03)
+def check_optimizer(config: Namespace) -> Optimizer:
+    """The configured optimizer on the configured network's parameters, after one update."""
+    with torch.random.fork_rng(devices=[]), prefixed("model.network.init_args."):
+        network = tried("model.network", config.model.network, import_object(config.model.network.class_path))
+    with prefixed("model."):
+        params = grouped(network, config.model.param_groups or {})
+    if (spec := config.optimizer) is None:
+        return SGD(params, lr=0.03)
     kind = import_object(spec.class_path)
-    optimizer = tried("optimizer", spec, lambda **arguments: kind([parameter], **arguments))
-    parameter.grad = torch.ones(1)
+    optimizer = tried("optimizer", spec, lambda **arguments: kind(params, **arguments))
+    for p in network.parameters():
+        p.grad = torch.full_like(p, 1e-3)
     try:
         optimizer.step()
     except Exception as error:
-        allowed = f"an optimizer that updates any parameter by step() alone ({one_line(str(error))[:120]})"
+        allowed = f"an optimizer that updates these parameters by step() alone ({one_line(str(error))[:120]})"
         raise BadArgument("optimizer.class_path", spec.class_path, allowed) from None
     return optimizer
 
 
 def check_schedule(config: Namespace, optimizer: Optimizer) -> None:
-    """The configured schedule on that optimizer, stepped through all passes."""
-    spec, passes = config.lr_scheduler, config.trainer.max_epochs or 1
+    """The configured schedule on that optimizer, stepped through the run, or through the start of a long one."""
+    spec, steps, what = config.lr_scheduler, config.trainer.max_epochs or 1, "passes"
     if spec is None:
         return
+    if config.model.lr_interval == "step":
+        steps *= plan(**config.data.as_dict()).updates(config.trainer.limit_train_batches)
+        what = "updates"
     for name, value in vars(spec.get("init_args") or Namespace()).items():
         for function in value if isinstance(value, list) else [value]:
             check_function(f"lr_scheduler.init_args.{name}", function)
@@ -179,14 +183,16 @@ def check_schedule(config: Namespace, optimizer: Optimizer) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         schedule = tried("lr_scheduler", spec, lambda **arguments: kind(optimizer, **arguments))
-        for number in range(min(max(passes, 1), MOST_STEPS)):
+        if isinstance(schedule, ReduceLROnPlateau) and what == "updates":
+            raise BadArgument("model.lr_interval", "step", f"epoch, as {kind.__name__} looks at the loss of a pass")
+        for number in range(min(max(steps, 1), MOST_STEPS)):
             try:
                 schedule.step(0.0) if isinstance(schedule, ReduceLROnPlateau) else schedule.step()
             except Exception as error:
-                allowed = f"a schedule of as many steps as passes ({one_line(str(error))[:120]})"
-                raise BadArgument(
-                    "lr_scheduler.init_args", f"ends after {number} of {passes} passes", allowed
-                ) from None
+                allowed = f"a schedule of as many steps as {what} ({one_line(str(error))[:120]})"
+                raise BadArgument("lr_scheduler.init_args", f"ends after {number} of {steps} {what}", allowed) from None
+    if (total := getattr(schedule, "total_steps", None)) is not None and total < steps:
+        raise BadArgument("lr_scheduler.init_args.total_steps", total, f"at least {steps}, the {what} of this run")
 
 
 def check_function(key: str, value: Any) -> None:

@@ -5,10 +5,12 @@ Both kinds are one rule, average <- average + weight * (new - average), with ano
 
 import copy
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
+
+from lecun_repro.errors import BadArgument
 
 Kind = Literal["ema", "swa"]
 
@@ -18,6 +20,9 @@ class Average(nn.Module):
 
     `ema`: an exponential moving average; `swa`: the mean of all weights after `start` updates (Izmailov et al. 2018).
     Either begins as a copy of the weights after the first update that it follows, as torch's `AveragedModel` does.
+
+    Raises:
+        BadArgument: `average` or `average_decay` outside the below.
 
     Args:
         network: The network that is trained.
@@ -32,6 +37,10 @@ class Average(nn.Module):
 
     def __init__(self, network: nn.Module, kind: Kind, decay: float = 0.999, start: int = 0) -> None:
         super().__init__()
+        if kind not in get_args(Kind):
+            raise BadArgument("average", kind, ", ".join(get_args(Kind)))
+        if not 0 <= decay < 1:
+            raise BadArgument("average_decay", decay, "a number from 0 to below 1")
         self.kind, self.decay, self.start = kind, decay, start
         self.network = copy.deepcopy(network).requires_grad_(False)
         self._average = {p: own for p, own in zip(network.parameters(), self.network.parameters(), strict=True)}

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from jsonargparse.typing import NonNegativeInt
@@ -14,16 +15,26 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lecun_repro.data.blocks import Block, Chunks
 from lecun_repro.data.datamodule import DigitsDataModule
+from lecun_repro.errors import BadArgument
 from lecun_repro.models.base import Network
 from lecun_repro.models.heads import Head
 from lecun_repro.randomness import pass_generator
+from lecun_repro.training.averaging import Average, Kind
 from lecun_repro.training.compile_cache import CompileError, compiler
 from lecun_repro.training.curvature import curvatures
 from lecun_repro.training.divergence import check_loss, check_losses
 from lecun_repro.training.evaluation import Evaluation, SplitResult
 from lecun_repro.training.newton import StochasticDiagonalLM
-from lecun_repro.training.optimizers import formula
-from lecun_repro.training.updates import LARGE_BATCH, CompiledUpdates, Examples, eager_updates, keep_freed_memory
+from lecun_repro.training.optimizers import NotTraceable, grouped
+from lecun_repro.training.updates import (
+    LARGE_BATCH,
+    Clip,
+    CompiledUpdates,
+    Examples,
+    Updates,
+    eager_updates,
+    keep_freed_memory,
+)
 
 CHECKPOINT_FORMAT = 1
 
@@ -43,13 +54,24 @@ class DigitClassifier(LightningModule):
     dropout, and the learning rate's schedule is stepped.
 
     Args:
-        network: The network, a subclass of `lecun_repro.network.Network`.
-        head: Output activation and loss: `TanhMSE` or `CrossEntropy`, a subclass of `lecun_repro.heads.Head`.
+        network: The network, a subclass of `lecun_repro.Network`.
+        head: Output activation and loss: `TanhMSE` or `CrossEntropy`, a subclass of `lecun_repro.Head`.
         optimizer: Makes the optimizer from the parameters (from YAML: the key `optimizer` at the top).
-        lr_scheduler: Makes the schedule from the optimizer, stepped once per pass (from YAML: `lr_scheduler`).
+        lr_scheduler: Makes the schedule from the optimizer (from YAML: `lr_scheduler`).
+        lr_interval: What steps the schedule: `epoch`, the end of a pass, or `step`, every update.
+        param_groups: Arguments of the optimizer for some parameters: patterns of their names (regular expressions, the
+            first that matches counts) and what differs for them, such as `{"b$": {weight_decay: 0}}` for no decay of
+            biases.
+        average: Evaluate averaged weights: `ema`, an exponential moving average, `swa`, the mean of all weights from
+            `average_start` on, or null, the weights as they are. The raw weights' errors are logged as well.
+        average_decay: Of `ema`: what stays of the average in every update.
+        average_start: Passes before the averaging starts.
         compile: Perform the updates as one compiled graph, 20 to 40 times faster: `true`, `false`, or `auto`: where
             there is a C++ compiler and the configured run has at least 20,000 updates.
         seed: Seed of the dropout masks (linked to `seed_everything` on the command line).
+
+    Raises:
+        BadArgument: an argument outside of the above.
     """
 
     def __init__(
@@ -58,33 +80,58 @@ class DigitClassifier(LightningModule):
         head: Head,
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] = article_sgd,
         lr_scheduler: Callable[[Optimizer], LRScheduler | ReduceLROnPlateau] | None = None,
+        lr_interval: Literal["epoch", "step"] = "epoch",
+        param_groups: dict[str, dict[str, Any]] | None = None,
+        average: Kind | None = None,
+        average_decay: float = 0.999,
+        average_start: NonNegativeInt = 0,  # type: ignore[valid-type]
         compile: Literal["auto"] | bool = "auto",
         seed: NonNegativeInt = 1337,  # type: ignore[valid-type]
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
+        if lr_interval not in ("epoch", "step"):
+            raise BadArgument("lr_interval", lr_interval, "epoch, step")
         self.network, self.head = network, head
+        self.average = None if average is None else Average(network, average, average_decay)
+        self.average_start, self.lr_interval = average_start, lr_interval
+        self.param_groups = param_groups or {}
         self.make_optimizer, self.make_lr_scheduler = optimizer, lr_scheduler
         self.compile_wanted: Literal["auto"] | bool = compile
         self.compiled: bool | None = None  # what `auto` came to; kept by a checkpoint and what resumes from it
         self.seed = seed
         self.update_seconds = 0.0  # spent in updates alone, up to the last whole pass
         self.updates_done = 0
-        self.evaluations = nn.ModuleList()  # one for each split, from its first digits on
+        self.evaluations: dict[str, Evaluation] = {}  # one for each split, from its first digits on
         self.results: dict[str, SplitResult] = {}  # of the last evaluation
+        self.clip: Clip | None = None
+        self._updates: Updates
         self._compiled_updates: CompiledUpdates | None = None
         self._keep: Tensor | None = None
         self._pass_loss: list[Tensor] = []
 
     def forward(self, images: Tensor) -> Tensor:
         """Digits (n, 1, 16, 16) in [-1, 1] -> the head's ten outputs, (n, 10)."""
-        return self.head.activation(self.network(images))
+        return self.head.activation(self.evaluated_network(images))
+
+    @property
+    def evaluated_network(self) -> Network:
+        """The network that is evaluated, exported and predicts: with the averaged weights, if there are some."""
+        return self.network if self.average is None else self.average.network  # type: ignore[return-value]
+
+    def configure_callbacks(self) -> list:
+        """Takes the trainer's clipping over: Lightning refuses to clip what steps its optimizer itself."""
+        value, kind = self.trainer.gradient_clip_val, self.trainer.gradient_clip_algorithm
+        if value:
+            self.clip = Clip(value=float(value)) if kind == "value" else Clip(norm=float(value))
+            self.trainer.gradient_clip_val = None
+        return []
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        optimizer = self.make_optimizer(self.network.parameters())
+        optimizer = self.make_optimizer(grouped(self.network, self.param_groups))  # type: ignore[arg-type]
         if self.make_lr_scheduler is None:
             return optimizer
-        return [optimizer], [self.make_lr_scheduler(optimizer)]  # stepped in `on_train_epoch_end`
+        return [optimizer], [self.make_lr_scheduler(optimizer)]  # stepped by the updates or in `on_train_epoch_end`
 
     def setup(self, stage: str) -> None:
         """Refuses what a sequence of single updates cannot honour.
@@ -105,38 +152,43 @@ class DigitClassifier(LightningModule):
     # Updates
 
     def on_fit_start(self) -> None:
+        if self.average is not None:
+            self.average.start = self.average_start * self._data().updates_per_pass
+        schedule: Any = self.lr_schedulers() if self.lr_interval == "step" else None
+        total, interval = getattr(schedule or self.lr_schedulers(), "total_steps", None), self.lr_interval
+        if total is not None and interval == "epoch" and total > 10 * max(self.trainer.max_epochs or 0, 1):
+            self.print(
+                f"the schedule has {total:,} steps and is stepped per pass; per update with model.lr_interval step"
+            )
+        self._updates = Updates(self.network, self.head, self._optimizer(), schedule, self.clip, self.average)
         # The resumed run's choice stands, unless the user asks for another.
-        if self.compile_wanted != "auto":
-            self.compiled = self.compile_wanted
-        elif self.compiled is None:
-            self.compiled, reason = self._choose()
-            if reason:
-                self.print(f"updates are not compiled: {reason}")
-        if self.compiled:
-            optimizer = self._optimizer()
-            if formula(optimizer) is None or self.device.type == "mps":
-                if self.compile_wanted is True:
-                    raise ValueError(
-                        f"model.compile is true, but {type(optimizer).__name__} has no compiled update; "
-                        "allowed: SGD, Adam and AdamW of torch.optim and StochasticDiagonalLM, with one group of "
-                        "parameters, or false"
-                    )
-                self.compiled = False
-            else:
-                self._compiled_updates = CompiledUpdates(self.network, self.head, optimizer)
+        wanted = self.compiled if self.compile_wanted == "auto" and self.compiled is not None else self.compile_wanted
+        reason = self._why_not() if wanted == "auto" else ""
+        if wanted and not reason:
+            reason = self._compile()
+        self.compiled = self._compiled_updates is not None
+        if reason and wanted is True and self.compile_wanted is True:
+            raise BadArgument(
+                "model.compile", f"true with {type(self._optimizer()).__name__}", f"auto, false; {reason}"
+            )
+        if reason:
+            self.print(f"updates are not compiled: {reason}")
 
-    def _choose(self) -> tuple[bool, str]:
-        """`auto` for the configured run as a whole, and why it is not compiled."""
-        optimizer = self._optimizer()
-        if self.device.type == "mps":
-            return False, "there is no compiled scan on MPS"
-        if formula(optimizer) is None:
-            return False, f"{type(optimizer).__name__} has no compiled update, its own step() is used"
+    def _why_not(self) -> str:
+        """Why `auto` does not compile the configured run as a whole; empty if it does."""
         if (updates := self._configured_updates()) < EARNS_COMPILING:
-            return False, f"this run has {updates:,}, and compiling pays from {EARNS_COMPILING:,}"
-        if compiler() is None:
-            return False, "there is no working C++ compiler"
-        return True, ""
+            return f"this run has {updates:,}, and compiling pays from {EARNS_COMPILING:,}"
+        return "there is no working C++ compiler" if compiler() is None else ""
+
+    def _compile(self) -> str:
+        """Makes the compiled updates, or says why they cannot be made."""
+        if self.device.type == "mps":
+            return "there is no compiled scan on MPS"
+        try:
+            self._compiled_updates = CompiledUpdates(self._updates)
+        except NotTraceable as error:
+            return f"{type(self._optimizer()).__name__}'s own step() is used, as {error}"
+        return ""
 
     def _configured_updates(self) -> int:
         """Updates of the whole fit, wherever it may have been resumed."""
@@ -215,9 +267,11 @@ class DigitClassifier(LightningModule):
                     raise
                 self.print(f"updates are not compiled: {error}")
                 self._compiled_updates, self.compiled = None, False
-        return lambda examples: eager_updates(self.network, self.head, self._optimizer(), examples)
+        return partial(eager_updates, self._updates)
 
     def on_train_epoch_end(self) -> None:
+        if self.lr_interval == "step":
+            return
         scheduler = self.lr_schedulers()
         if isinstance(scheduler, ReduceLROnPlateau):
             scheduler.step(torch.cat(self._pass_loss).mean())  # of training: no other split may steer a run
@@ -233,20 +287,28 @@ class DigitClassifier(LightningModule):
     # Evaluation
 
     def validation_step(self, chunk: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
-        if dataloader_idx == len(self.evaluations):
-            self.evaluations.append(Evaluation().to(self.device))
-        self._evaluate(*chunk, self.evaluations[dataloader_idx])  # type: ignore[arg-type]
+        self._evaluate(self._data().evaluated_now()[dataloader_idx], *chunk)
 
-    def _evaluate(self, images: Tensor, labels: Tensor, evaluation: Evaluation) -> None:
-        outputs = self.network(images)
-        evaluation.update(self.head.loss(outputs, labels), outputs, labels, self.head.activation(outputs))
+    def _evaluate(self, split: str, images: Tensor, labels: Tensor) -> None:
+        """Some digits of a split, and by the raw weights as well where averaged ones are evaluated."""
+        networks = {split: self.evaluated_network}
+        if self.average is not None:
+            networks[f"{split}_raw"] = self.network
+        for name, network in networks.items():
+            if name not in self.evaluations:
+                self.evaluations[name] = Evaluation().to(self.device)
+            outputs = network(images)
+            loss, activations = self.head.loss(outputs, labels), self.head.activation(outputs)
+            self.evaluations[name].update(loss, outputs, labels, activations)
+
+    def _evaluated(self) -> dict[str, SplitResult]:
+        """The results of what was evaluated; starts anew."""
+        results = {name: evaluation.result() for name, evaluation in self.evaluations.items()}
+        self.evaluations.clear()
+        return results
 
     def on_validation_epoch_end(self) -> None:
-        splits = self._data().evaluated_now()
-        self.results = {
-            split: evaluation.result()  # type: ignore[operator]
-            for split, evaluation in zip(splits, self.evaluations, strict=True)
-        }
+        self.results = self._evaluated()
         if self.trainer.sanity_checking:
             return
         scalars = self._print(self.results)
@@ -261,14 +323,13 @@ class DigitClassifier(LightningModule):
     def on_train_end(self) -> None:
         """Evaluates the splits whose time is the end of the fit."""
         data, weights = self._data(), next(self.network.parameters())
-        results, trains = {}, self.training
+        trains = self.training
         self.eval()
         for split in (split.name for split in data.evaluated if split.when == "end"):
-            evaluation = Evaluation().to(self.device)
             with torch.no_grad():
                 for images, labels in Chunks(data.splits[split]):
-                    self._evaluate(images.to(weights), labels.to(self.device), evaluation)
-            results[split] = evaluation.result()
+                    self._evaluate(split, images.to(weights), labels.to(self.device))
+        results = self._evaluated()
         self.train(trains)
         self.results |= results
         scalars = self._print(results)
@@ -292,7 +353,7 @@ class DigitClassifier(LightningModule):
 
     def predict_step(self, chunk: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Digits -> the confidence in each of the ten digits, (n, 10)."""
-        return self.head.probabilities(self.network(chunk[0]))
+        return self.head.probabilities(self.evaluated_network(chunk[0]))
 
     # -----------------------------------------------------------------------------------------------------------------
     # Checkpoints

@@ -8,6 +8,7 @@ by comparing) all parameters of a group go through it as one vector, which is se
 import copy
 import inspect
 import operator
+import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from itertools import repeat
@@ -15,12 +16,14 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 from torch.func import functionalize
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.optim import Optimizer
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
+
+from lecun_repro.errors import BadArgument
 
 # Numbers of a parameter group that are inputs of the graph: a new value needs no compilation. Others join them once
 # they have changed, as a one-cycle schedule's momentum does.
@@ -36,17 +39,17 @@ class Number(NamedTuple):
 
     group: int
     name: str
-    index: int | None = None
+    place: int | None = None
 
     def of(self, groups: Sequence[dict[str, Any]]) -> float:
         value = groups[self.group][self.name]
-        return float(value if self.index is None else value[self.index])
+        return float(value if self.place is None else value[self.place])
 
     def put(self, groups: Sequence[dict[str, Any]], value: Any) -> None:
         group = groups[self.group]
-        several = self.index is not None
+        several = self.place is not None
         group[self.name] = (
-            tuple(value if k == self.index else v for k, v in enumerate(group[self.name])) if several else value
+            tuple(value if k == self.place else v for k, v in enumerate(group[self.name])) if several else value
         )
 
 
@@ -66,6 +69,32 @@ def numbers(groups: Sequence[dict[str, Any]], names: Sequence[str]) -> list[Numb
             elif name in group and value is not None:
                 every.append(Number(i, name))
     return every
+
+
+def grouped(network: nn.Module, patterns: dict[str, dict[str, Any]]) -> list[Any]:
+    """What an optimizer is made of: all parameters, or groups of them.
+
+    Args:
+        network: The network.
+        patterns: Regular expressions of parameters' names, and what the optimizer's arguments are for those; the first
+            that matches counts. Parameters that none matches are a group of their own, the first.
+
+    Raises:
+        BadArgument: a pattern that is none, or that matches no parameter.
+    """
+    if not patterns:
+        return list(network.parameters())
+    groups: dict[str, list[nn.Parameter]] = {"": [], **{pattern: [] for pattern in patterns}}
+    for name, p in network.named_parameters():
+        try:
+            groups[next((pattern for pattern in patterns if re.search(pattern, name)), "")].append(p)
+        except re.error as error:
+            raise BadArgument("param_groups", error.pattern, f"regular expressions ({error})") from None
+    names = ", ".join(name for name, _ in network.named_parameters())
+    for pattern, params in groups.items():
+        if pattern and not params:
+            raise BadArgument("param_groups", pattern, f"patterns that match some of {names}")
+    return [{"params": params, **patterns.get(pattern, {})} for pattern, params in groups.items() if params]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -355,7 +384,7 @@ def _two_steps(optimizer: Optimizer) -> tuple[Optimizer, Optimizer, list[Tensor]
         every = [p for group in other.param_groups for p in group["params"]]
         for p in every:
             p.grad = torch.randn(p.shape, generator=generator, dtype=torch.float64)
-        grads = [p.grad.clone() for p in every]
+        grads = [p.grad for p in every if p.grad is not None]
         try:
             with torch.no_grad():
                 other.step()

@@ -2,8 +2,8 @@
 
 `Updates` says what an update is: network, head and optimizer, and what stands beside them (clipping, a schedule per
 update, averaged weights). `eager_updates` performs them as the plain loop: forward, backward, the optimizer's own
-`step()`. `CompiledUpdates` performs the same as one compiled graph: a scan whose body is one update, with the parameters
-and the optimizer's state as its carry. All parts are traced as they are; nothing of them is written again here. The
+`step()`. `CompiledUpdates` performs the same as one compiled graph: a scan whose body is one update and whose carry is
+the parameters and the optimizer's state. All parts are traced as they are; nothing of them is written again here. The
 compiled graph is kept as an ahead-of-time package (see `compile_cache`), because inductor never caches a scan.
 """
 
