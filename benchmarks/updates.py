@@ -38,7 +38,7 @@ from lecun_repro.data.splits import Split
 from lecun_repro.models.convnet import ConvNet1989
 from lecun_repro.models.heads import CrossEntropy, Head, TanhMSE
 from lecun_repro.training.compile_cache import FOLDER_VARIABLE
-from lecun_repro.training.updates import CompiledUpdates, Examples, eager_updates
+from lecun_repro.training.updates import CompiledUpdates, Examples, Updates, eager_updates
 from readme import fill, machine, table
 
 SEED = 1337
@@ -187,7 +187,7 @@ class Engine:
         self.net, self.head = copy.deepcopy(start), row.head()
         self.optimizer = row.optimizer(self.net.parameters())
         self.passes = 0
-        self.compiled = CompiledUpdates(self.net, self.head, self.optimizer) if compiled else None
+        self.compiled = CompiledUpdates(Updates(self.net, self.head, self.optimizer)) if compiled else None
 
     def examples(self, updates: int) -> Iterator[Examples]:
         """Block by block what the updates read, as the data module and the training step make it."""
@@ -222,7 +222,7 @@ class Engine:
         started = time.perf_counter()
         for examples in self.examples(updates):
             if self.compiled is None:
-                eager_updates(self.net, self.head, self.optimizer, examples)
+                eager_updates(Updates(self.net, self.head, self.optimizer), examples)
             else:
                 self.compiled(examples)
         self.passes += 1

@@ -9,16 +9,18 @@ import torch
 import yaml
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
-from torch.optim import SGD, AdamW, RMSprop
-from torch.optim.lr_scheduler import LinearLR, ReduceLROnPlateau
+from torch.optim import SGD, AdamW
+from torch.optim.lr_scheduler import LinearLR, OneCycleLR, ReduceLROnPlateau
 
 from lecun_repro.data.datamodule import DigitsDataModule
+from lecun_repro.errors import BadArgument
 from lecun_repro.models.convnet import ConvNet1989
 from lecun_repro.models.heads import CrossEntropy, TanhMSE
 from lecun_repro.training import module as module_under_test
 from lecun_repro.training import updates
 from lecun_repro.training.compile_cache import CompileError, compiler
 from lecun_repro.training.module import DigitClassifier
+from lecun_repro.training.updates import Clip
 
 needs_compiler = pytest.mark.skipif(compiler() is None, reason="there is no working C++ compiler")
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -93,7 +95,9 @@ def test_max_steps_in_the_midst_of_a_pass_trains_so_many_and_evaluates(block_siz
     whole = Fitted(max_epochs=2)
     images, labels = whole.data.train.part(0, 10)
     network, optimizer = whole.module.network, whole.trainer.optimizers[0]
-    updates.eager_updates(network, TanhMSE(), optimizer, (network.prepare(images[:, None]), labels[:, None]))
+    updates.eager_updates(
+        updates.Updates(network, TanhMSE(), optimizer), (network.prepare(images[:, None]), labels[:, None])
+    )
     for ours, expected in zip(cut.module.network.parameters(), network.parameters(), strict=True):
         assert torch.equal(ours, expected)
 
@@ -156,6 +160,67 @@ def test_a_plateau_is_one_of_the_training_loss() -> None:
     assert seen == pytest.approx([results["train"].loss] * 4, rel=1e-5)
     assert seen[0] != pytest.approx(results["test"].loss, rel=1e-3)
     assert fitted.watch.rates == pytest.approx([1e-9, 1e-9, 1e-10, 1e-11])
+
+
+def test_a_schedule_may_be_stepped_with_every_update() -> None:
+    one_cycle = functools.partial(OneCycleLR, max_lr=0.1, total_steps=41)
+    module = make_module(functools.partial(SGD, lr=0.01, momentum=0.9), lr_scheduler=one_cycle, lr_interval="step")
+    fitted = Fitted(module)
+    optimizer = SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.01, momentum=0.9)
+    schedule = OneCycleLR(optimizer, max_lr=0.1, total_steps=41)
+    rates = []
+    for _ in range(40):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert fitted.watch.rates == [rates[0], rates[20]]
+    assert fitted.trainer.optimizers[0].param_groups[0]["lr"] == optimizer.param_groups[0]["lr"]
+
+
+# Gradients, groups and averages
+
+
+@pytest.mark.parametrize("kind, clip", [("norm", Clip(norm=0.01)), ("value", Clip(value=0.001))])
+def test_the_trainer_s_clipping_is_that_of_the_updates(kind: str, clip: Clip) -> None:
+    limit = clip.norm or clip.value
+    fitted = Fitted(max_epochs=1, gradient_clip_val=limit, gradient_clip_algorithm=kind)
+    assert fitted.module.clip == clip
+    plain = Fitted(max_epochs=1)
+    moved = [
+        torch.cat([(a - b).flatten() for a, b in zip(weights(each.module), weights(make_module()), strict=True)]).norm()
+        for each in (fitted, plain)
+    ]
+    assert moved[0] < moved[1] / 2
+
+
+def test_parameters_may_have_groups_of_their_own() -> None:
+    module = make_module(
+        functools.partial(AdamW, lr=0.001, weight_decay=0.1), param_groups={"b$": {"weight_decay": 0.0}}
+    )
+    groups = Fitted(module).trainer.optimizers[0].param_groups
+    assert [(group["weight_decay"], len(group["params"])) for group in groups] == [(0.1, 4), (0.0, 4)]
+
+
+@pytest.mark.parametrize(
+    "patterns, told", [({"(": {}}, "regular expressions"), ({"bias": {}}, "match some of H1w, H1b")]
+)
+def test_patterns_of_parameters_that_are_none_are_refused(patterns: dict, told: str) -> None:
+    with pytest.raises(BadArgument, match=f"param_groups: .*{told}"):
+        Fitted(make_module(param_groups=patterns))
+
+
+@pytest.mark.parametrize("kind", ["ema", "swa"])
+def test_averaged_weights_are_evaluated_and_the_raw_ones_as_well(kind: Any) -> None:
+    fitted = Fitted(make_module(average=kind, average_decay=0.9, average_start=1))
+    results, module = fitted.module.results, fitted.module
+    assert list(results) == ["train", "train_raw", "test", "test_raw"]
+    images, labels = fitted.data.splits["test"]
+    for name, network in (("test", module.evaluated_network), ("test_raw", module.network)):
+        with torch.no_grad():
+            loss = module.head.loss(network(images), labels)
+        assert results[name].loss == pytest.approx(float(loss), rel=1e-5)
+    assert results["test"].loss != results["test_raw"].loss
+    assert torch.equal(module(images).argmax(1), module.evaluated_network(images).argmax(1))
 
 
 # Evaluation
@@ -274,16 +339,33 @@ def test_without_a_compiler_it_is_not_compiled(
     assert compile_lines(capsys) == [NOT_COMPILED + "there is no working C++ compiler"]
 
 
-def test_an_optimizer_without_a_formula_is_not_compiled(
+class CountsInPython(torch.optim.Optimizer):
+    """What cannot be traced: its step count is no tensor."""
+
+    def __init__(self, params: Any, lr: float = 0.01) -> None:
+        super().__init__(params, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for p in group["params"]:
+                self.state[p]["step"] = self.state[p].get("step", 0) + 1
+                p.sub_(group["lr"] / self.state[p]["step"] * p.grad)
+
+
+WHY = "CountsInPython's own step() is used, as it keeps step in its state as int and not as a tensor"
+
+
+def test_an_optimizer_that_cannot_be_traced_is_not_compiled_and_says_why(
     capsys: pytest.CaptureFixture[str], short_runs_earn_compiling
 ) -> None:
-    assert Fitted(make_module(RMSprop, compile="auto")).module.compiled is False
-    assert compile_lines(capsys) == [NOT_COMPILED + "RMSprop has no compiled update, its own step() is used"]
+    assert Fitted(make_module(CountsInPython, compile="auto")).module.compiled is False
+    assert compile_lines(capsys) == [NOT_COMPILED + WHY]
 
 
-def test_compile_true_refuses_an_optimizer_without_a_formula() -> None:
-    with pytest.raises(ValueError, match=r"model\.compile is true, but RMSprop has no compiled update; allowed: SGD"):
-        Fitted(make_module(RMSprop, compile=True))
+def test_compile_true_refuses_an_optimizer_that_cannot_be_traced() -> None:
+    with pytest.raises(BadArgument, match=r"model\.compile: true with CountsInPython; allowed: auto, false; Counts"):
+        Fitted(make_module(CountsInPython, compile=True))
 
 
 @pytest.fixture

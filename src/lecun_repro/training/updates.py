@@ -32,7 +32,7 @@ from lecun_repro.models.heads import Head
 from lecun_repro.training.averaging import Average
 from lecun_repro.training.compile_cache import CompileError, load_or_build
 from lecun_repro.training.fusion import materialise
-from lecun_repro.training.optimizers import PureStep, pure_step
+from lecun_repro.training.optimizers import pure_step
 
 aten = torch.ops.aten
 
@@ -140,7 +140,8 @@ class CompiledUpdates:
 
     def __init__(self, updates: Updates) -> None:
         self.updates = updates
-        self.step: PureStep = pure_step(updates.optimizer)
+        self.step = pure_step(updates.optimizer)
+        self._constants = self.step.constants()
         self._runners: dict[tuple, Callable] = {}
         self._shape: torch.Size | None = None
 
@@ -158,6 +159,7 @@ class CompiledUpdates:
 
     def __call__(self, examples: Examples) -> Tensor:
         """One update per entry. Returns the losses, (updates,)."""
+        self._look_again()
         if not self.step.has_state():
             first = eager_updates(self.updates, tuple(x[:1] for x in examples))
             examples = tuple(x[1:] for x in examples)
@@ -170,6 +172,12 @@ class CompiledUpdates:
             self._write(tree_unflatten(after, shape), len(losses))
         return losses
 
+    def _look_again(self) -> None:
+        """Another momentum, say, may mean another state."""
+        if (constants := self.step.constants()) != self._constants:
+            varying, self.step = self.step.varying, pure_step(self.updates.optimizer)
+            self.step.varying, self._constants = varying, constants
+
     def _numbers(self, n: int) -> Tensor:
         """The numbers of `n` updates, (n, numbers), in float64; steps the schedule. Of none, (1, numbers) as it is."""
         updates, groups = self.updates, self.updates.optimizer.param_groups
@@ -180,6 +188,7 @@ class CompiledUpdates:
                 seen.append([dict(group) for group in groups])
                 updates.schedule.step()
             self.step.varying |= changed(seen[0], groups)
+            self._constants = self.step.constants()
             rows = [[number.of(groups) for number in self.step.inputs] for groups in seen]
         else:
             rows = [self.step.values()] * max(n, 1)
