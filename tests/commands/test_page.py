@@ -53,7 +53,7 @@ def test_the_head_has_a_name(head: Any, name: str, saved, data_of) -> None:
 def test_an_activation_that_the_page_cannot_compute_is_refused(saved, monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(re.search(rf"^  {name}: ", template(), re.M) for name in COMPUTED)
     monkeypatch.setitem(ACTIVATIONS, "softsign", torch.nn.functional.softsign)
-    with pytest.raises(UserError, match="^to: a page with the activation softsign; allowed: tanh, scaled_tanh, "):
+    with pytest.raises(UserError, match=r"^to: a page with the activation softsign; allowed: tanh, scaled_tanh, "):
         page(DigitClassifier(ConvNet1989("softsign"), TanhMSE()), saved)  # type: ignore[arg-type]
 
 
