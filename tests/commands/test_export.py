@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from test_page import network_of
 
 from lecun_repro import ConvNet1989, CrossEntropy, DigitClassifier, FullyConnected1989, Head, Network, TanhMSE
 from lecun_repro.__main__ import main
@@ -117,7 +116,7 @@ def test_onnx_says_where_it_comes_from() -> None:
     ]
 
 
-def test_onnx_agrees_on_every_test_digit_of_the_article(real_data: Path) -> None:
+def test_onnx_agrees_on_every_test_digit_of_the_article(real_data: Path, network_of) -> None:
     pytest.importorskip("onnxscript")
     model = checkpoint(Path("last.ckpt"), ConvNet1989, {"activation": "relu"}, CrossEntropy)
     model.network.load_state_dict(network_of((ROOT / "docs/draw.html").read_text()).state_dict())  # trained weights
