@@ -122,7 +122,7 @@ FLAGS = [
     ),
     ("--model.network.maps=8", "model.network.init_args.maps", "8", "a multiple of 3"),
     ("--trainer.max_steps=0", "trainer.max_steps", "0", "from 1"),
-    ("--trainer.gradient_clip_val=1", "trainer.gradient_clip_val", "1.0", "not supported because"),
+    ("--trainer.gradient_clip_val=1", "trainer.gradient_clip_val", "1", "not supported because"),
     ("--trainer.accumulate_grad_batches=2", "trainer.accumulate_grad_batches", "2", "not supported because"),
     ("--trainer.precision=16", "trainer.precision", "16", "not supported because"),
     ("--trainer.precision=8", "trainer.precision", "8", "32-true"),
@@ -272,7 +272,7 @@ def test_command_lines(args: list[str], key: str, given: str, allowed: str, capf
 
 def test_a_message_gives_a_terminal_no_orders(capfd: pytest.CaptureFixture[str]) -> None:
     line = error_of(["fit", "--config", QUICKSTART, *SHORT, "--data.source=\x1b[31mred\u202e\x07"], capfd)
-    check(line, "data.source", r"\x1b[31mred\u202e\x07", "mnist, digits, usps")
+    check(line, "data.source", r"\x1b[31mred\u202e\x07", "digits, mnist, usps")
 
 
 @pytest.mark.parametrize("key", ["optimizer", "lr_scheduler", "model.network", "model.head", "trainer.logger"])
