@@ -9,7 +9,6 @@ gc.disable()
 
 import logging
 import os
-import re
 import sys
 import time
 import warnings
@@ -22,7 +21,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lecun_repro.cli.help import set_subcommand_help
 from lecun_repro.cli.main import DISK, PROGRAM, DigitsCLI, disk_fault, run, with_checkpoint_config
 from lecun_repro.cli.parser import DigitsParser, flags
-from lecun_repro.errors import DataError, UserError, fault, one_line
+from lecun_repro.errors import BadArgument, DataError, UserError, one_line
 from lecun_repro.runs.signals import Interrupted, StopSignals
 from lecun_repro.training.compile_cache import CompileError
 from lecun_repro.training.divergence import Diverged
@@ -52,7 +51,7 @@ def known_subcommand(args: list[str]) -> None:
     """Raises UserError unless the first argument is a subcommand, or one that shows something and ends."""
     names = [*DigitsCLI.subcommands(), *COMMANDS]
     if not args or args[0] not in (*names, "-h", "--help", "--version"):
-        raise fault("subcommand", args[0] if args else "missing", f"{', '.join(names)}, before any flag")
+        raise BadArgument("subcommand", args[0] if args else "missing", f"{', '.join(names)}, before any flag")
 
 
 def quiet() -> None:
@@ -82,16 +81,13 @@ def _main(arguments: list[str], started: float, signals: StopSignals) -> None:
     try:
         known_subcommand(arguments)
         if arguments[0] in COMMANDS:
-            # which themselves build on this module
-
             run_command(arguments[0], arguments[1:])
         else:
             run(with_checkpoint_config(arguments), started, Program)
     except (UserError, DataError, Diverged) as error:
         fail(str(error), 2)
     except MisconfigurationException as error:
-        argument = re.search(r"Trainer\((\w+)=", str(error))
-        fail(f"{f'trainer.{argument[1]}' if argument else 'trainer'}: {one_line(str(error))}", 2)
+        fail(f"trainer: {one_line(str(error))}", 2)
     except CompileError as error:
         fail(f"model.compile: true; allowed: auto or false, as {one_line(str(error))}", 2)
     except Interrupted as error:
@@ -124,8 +120,7 @@ def run_command(name: str, args: list[str]) -> None:
     parser = DigitsParser(prog=f"{PROGRAM} {name}", description=COMMANDS[name])
     parser.add_function_arguments(function, skip={"overrides"})
     own, overrides = split_flags(args) if name == "reproduce" else (args, [])
-    known = parser.parse_args(own)
-    function(**known.as_dict(), **({"overrides": overrides} if overrides else {}))
+    function(**parser.parse_args(own).as_dict(), **({"overrides": overrides} if overrides else {}))
 
 
 def split_flags(args: list[str]) -> tuple[list[str], list[str]]:

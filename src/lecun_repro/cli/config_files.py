@@ -7,7 +7,7 @@ import yaml
 from jsonargparse._loaders_dumpers import get_yaml_default_loader
 
 from lecun_repro.cli.hints import described
-from lecun_repro.errors import fault
+from lecun_repro.errors import BadArgument
 from lecun_repro.runs.checkpoints import MOST_VALUES
 
 DEEPEST = 50  # values of a configuration within one another; a real one has eight
@@ -28,16 +28,16 @@ class _Loader(get_yaml_default_loader()):  # type: ignore[misc]
         return super().construct_mapping(node, deep)
 
 
-def load_config(given: str) -> dict[str, Any]:
+def load_config(path_or_braces: str) -> dict[str, Any]:
     """The contents of a configuration file, or of a configuration in braces.
 
     Raises:
         UserError: no such file, or not a YAML mapping of plain values.
     """
-    if given.lstrip().startswith("{"):
-        text, name = given, "configuration in braces"
+    if path_or_braces.lstrip().startswith("{"):
+        text, name = path_or_braces, "configuration in braces"
     else:
-        text, name = _read(Path(given)), given
+        text, name = _read(Path(path_or_braces)), path_or_braces
     try:
         tree = yaml.load(text, Loader=_Loader)
         _count(tree)
@@ -45,31 +45,28 @@ def load_config(given: str) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error)
-        raise fault("config", f"{name}{where}: {problem}", "YAML of plain values, indented by spaces") from None
+        raise BadArgument("config", f"{name}{where}: {problem}", "YAML of plain values, indented by spaces") from None
     except (RecursionError, OverflowError):
-        raise fault("config", f"{name}: nested too deeply", f"YAML of at most {MOST_VALUES:,} values") from None
+        raise BadArgument("config", f"{name}: nested too deeply", f"YAML of at most {MOST_VALUES:,} values") from None
     except ValueError as error:  # such as a date or a number of too many digits
-        raise fault("config", f"{name}: {error}", "YAML of plain values") from None
+        raise BadArgument("config", f"{name}: {error}", "YAML of plain values") from None
     if tree is None:
-        raise fault("config", f"{name}: empty", "a YAML file such as configs/quickstart.yaml")
+        raise BadArgument("config", f"{name}: empty", "a YAML file such as configs/quickstart.yaml")
     if not isinstance(tree, dict):
-        raise fault("config", f"{name}: {described(type(tree))}", "a YAML mapping of keys to values")
+        raise BadArgument("config", f"{name}: {described(type(tree))}", "a YAML mapping of keys to values")
     return tree
 
 
 def _read(path: Path) -> str:
-    allowed = "a YAML file such as configs/quickstart.yaml"
     try:
-        if path.is_dir():
-            raise fault("config", f"{path}: a directory", allowed)
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        raise fault("config", f"{path} line {line}: not UTF-8", "a YAML file in UTF-8") from None
-    except FileNotFoundError:
-        raise fault("config", f"{path}: no such file", allowed) from None
-    except (OSError, ValueError) as error:
-        raise fault("config", f"{path}: {getattr(error, 'strerror', None) or error}", allowed) from None
+        raise BadArgument("config", f"{path} line {line}: not UTF-8", "a YAML file in UTF-8") from None
+    except (OSError, ValueError) as error:  # ValueError: a name that is none
+        problem = {FileNotFoundError: "no such file", IsADirectoryError: "a directory"}.get(type(error))
+        problem = problem or getattr(error, "strerror", None) or str(error)
+        raise BadArgument("config", f"{path}: {problem}", "a YAML file such as configs/quickstart.yaml") from None
 
 
 def _count(tree: Any) -> int:
@@ -97,8 +94,8 @@ def check_sections(tree: dict[str, Any], linked: dict[str, str]) -> None:
     """
     for section in ("trainer", "model", "data"):
         if section in tree and not isinstance(tree[section], dict):
-            raise fault(section, tree[section], "a mapping of its keys to values")
+            raise BadArgument(section, tree[section], "a mapping of its keys to values")
     for key, source in linked.items():
         section, name = key.split(".")
         if name in tree.get(section, {}):
-            raise fault(key, tree[section][name], f"given only through {source}")
+            raise BadArgument(key, tree[section][name], f"given only through {source}")

@@ -1,8 +1,8 @@
 """The parser's errors as one line: the full dotted key, what was given, what is allowed.
 
-jsonargparse knows all three where it refuses a value, and says them in its own types, a class's arguments apart from the
-class's key. `DigitsParser` notes what is checked, and puts the parts together. What only shows when objects are built
-is found beforehand in `checks`.
+jsonargparse knows all three where it refuses a value, and says them in its own types, a class's arguments apart from
+the class's key. `DigitsParser` notes what is checked, and puts the parts together. What only shows when objects are
+built is found beforehand in `checks`.
 """
 
 import difflib
@@ -93,7 +93,7 @@ class DigitsParser(LightningArgumentParser):
             if prefix and self.kind in class_types(DigitsParser.checked[2]):
                 key = DigitsParser.checked[0]
                 return BadArgument(f"{key}.{name}", "no class given before", f"--{key} and a class, then its arguments")
-            return unknown_key(prefix + name, [prefix + key for key in parser.keys()])
+            return unknown_key(prefix + name, [prefix + key for key in parser.valid_keys()])
         return None
 
     def _refused(self, prefix: str) -> BadArgument:
@@ -130,7 +130,7 @@ class DigitsParser(LightningArgumentParser):
         actions = filter_non_parsing_actions(self._actions)
         return {action.dest: action._typehint for action in actions if hasattr(action, "_typehint")}
 
-    def keys(self) -> list[str]:
+    def valid_keys(self) -> list[str]:
         """Every key that may be given to this parser, and to our networks and heads."""
         keys = list(typed := self.typed())
         for key, hint in typed.items():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
-from lecun_repro.errors import fault
+from lecun_repro.errors import BadArgument
 
 try:
     import fcntl
@@ -39,7 +39,7 @@ def claimed(logger: Logger | None) -> Iterator[None]:
     try:
         descriptor = lock(path)
     except BlockingIOError:
-        raise fault(f"{LOGGER}.version", f"{path}, where another fit is writing", "a folder of its own") from None
+        raise BadArgument(f"{LOGGER}.version", f"{path}, where another fit is writing", "a folder of its own") from None
     try:
         yield
     finally:
@@ -52,16 +52,18 @@ def _make(logger: TensorBoardLogger | CSVLogger) -> Path:
     while True:
         path, root = Path(logger.log_dir), Path(os.path.expanduser(os.path.expandvars(logger.save_dir)))
         if not Path(os.path.abspath(path)).is_relative_to(os.path.abspath(root)):
-            raise fault(LOGGER, f"{path}, by name and version", f"names of folders below save_dir, which is {root}")
+            raise BadArgument(
+                LOGGER, f"{path}, by name and version", f"names of folders below save_dir, which is {root}"
+            )
         try:
             path.mkdir(parents=True, exist_ok=chosen)
             return path
         except FileExistsError:
             if chosen:
-                raise fault(LOGGER, f"{path}, which is no folder", "a folder, or a name that is free") from None
+                raise BadArgument(LOGGER, f"{path}, which is no folder", "a folder, or a name that is free") from None
             logger._version = None  # taken a moment ago: the next one
         except OSError as error:
-            raise fault(LOGGER, f"{path}: {error.strerror}", "names of a folder that can be made") from None
+            raise BadArgument(LOGGER, f"{path}: {error.strerror}", "names of a folder that can be made") from None
 
 
 def lock(path: Path) -> int | None:
