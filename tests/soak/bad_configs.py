@@ -21,8 +21,8 @@ from typing import Any
 
 import yaml
 
+from lecun_repro import __main__ as program
 from lecun_repro.__main__ import main
-from lecun_repro.cli import main as cli
 from lecun_repro.cli.main import DigitsCLI
 
 ROOT = Path(__file__).parents[2]
@@ -127,8 +127,8 @@ def check(cases: int, seed: int = 1) -> tuple[Counter[str], list[str]]:
     chance = random.Random(seed)
     counts: Counter[str] = Counter()
     faults = []
-    here, run = Path.cwd(), cli.run
-    cli.run = lambda arguments, started: run(arguments, started, Built)  # type: ignore[misc]
+    here, run = Path.cwd(), program.run
+    program.run = lambda arguments, started, cli: run(arguments, started, Built)  # type: ignore[misc]
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         try:
@@ -141,7 +141,7 @@ def check(cases: int, seed: int = 1) -> tuple[Counter[str], list[str]]:
                     faults.append(f"{result}\n{body.decode(errors='backslashreplace')}")
         finally:
             os.chdir(here)
-            cli.run = run
+            program.run = run
     return counts, faults
 
 

@@ -19,7 +19,7 @@ class _Loader(get_yaml_default_loader()):  # type: ignore[misc]
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         keys: set[str] = set()
         for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
+            if not isinstance(key, yaml.ScalarNode) or not key.value:
                 raise yaml.constructor.ConstructorError(None, None, "a key that is no plain value", key.start_mark)
             if key.value in keys:
                 raise yaml.constructor.ConstructorError(None, None, f"key {key.value} is there twice", key.start_mark)
@@ -64,8 +64,8 @@ def _read(path: Path) -> str:
         line = error.object[: error.start].count(b"\n") + 1
         raise BadArgument("config", f"{path} line {line}: not UTF-8", "a YAML file in UTF-8") from None
     except (OSError, ValueError) as error:  # ValueError: a name that is none
-        problem = {FileNotFoundError: "no such file", IsADirectoryError: "a directory"}.get(type(error))
-        problem = problem or getattr(error, "strerror", None) or str(error)
+        known: dict[type, str] = {FileNotFoundError: "no such file", IsADirectoryError: "a directory"}
+        problem = known.get(type(error)) or getattr(error, "strerror", None) or str(error)
         raise BadArgument("config", f"{path}: {problem}", "a YAML file such as configs/quickstart.yaml") from None
 
 

@@ -51,19 +51,19 @@ class DigitsParser(LightningArgumentParser):
     def _get_values(self, action: Any, arg_strings: list[str]) -> Any:
         """argparse's, of a flag."""
         value = super()._get_values(action, arg_strings)
-        self._note(action, action.dest, value)
+        self._note(action, value)
         return value
 
     def _check_value_key(self, action: Any, value: Any, key: str, *args: Any, **kwargs: Any) -> Any:
         """jsonargparse's, of a key in a file, and of all keys in the end."""
-        self._note(action, key, value)
+        self._note(action, value)
         return super()._check_value_key(action, value, key, *args, **kwargs)
 
-    def _note(self, action: Any, key: str, value: Any) -> None:
+    def _note(self, action: Any, value: Any) -> None:
         if hasattr(action, "_typehint") and self.exit_on_error:
-            DigitsParser.checked, DigitsParser.in_class = (key, value, action._typehint), None
+            DigitsParser.checked, DigitsParser.in_class = (action.dest, value, action._typehint), None
         elif hasattr(action, "_typehint"):  # in the parser of a class's arguments
-            self.checked = (key, value, action._typehint)
+            self.checked = (action.dest, value, action._typehint)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         problem = self._problem(one_line(message), getattr(ex, "subcommand_parser", self))
@@ -99,8 +99,8 @@ class DigitsParser(LightningArgumentParser):
     def _refused(self, prefix: str) -> BadArgument:
         """What is wrong with the value that was checked last, or with an argument of the class in it."""
         key, value, hint = self.checked
-        if key in LINKED:
-            return BadArgument(LINKED[key], value, SEEDS)
+        if (source := LINKED.get(key, key)) == "seed_everything":
+            return BadArgument(source, value, SEEDS)
         if bases := class_types(hint):
             if isinstance(value, str) and self.in_class:
                 return self.in_class  # of a flag such as --optimizer.lr
@@ -132,12 +132,12 @@ class DigitsParser(LightningArgumentParser):
 
     def valid_keys(self) -> list[str]:
         """Every key that may be given to this parser, and to our networks and heads."""
-        keys = list(typed := self.typed())
-        for key, hint in typed.items():
-            for kind in [kind for base in class_types(hint) for kind in base.__subclasses__()]:
-                if kind.__module__.startswith("lecun_repro."):
-                    keys += [f"{key}.init_args.{name}" for name in inspect.signature(kind).parameters]
-        return keys
+        keys = dict.fromkeys(typed := self.typed())
+        for key in ("model.network", "model.head"):
+            kinds: list[type] = [kind for base in class_types(typed.get(key)) for kind in base.__subclasses__()]
+            for kind in kinds:
+                keys |= dict.fromkeys(f"{key}.init_args.{name}" for name in inspect.signature(kind).parameters)
+        return list(keys)
 
 
 def unknown_key(key: str, keys: Sequence[str]) -> BadArgument:
