@@ -134,9 +134,10 @@ class DigitsParser(LightningArgumentParser):
         """Every key that may be given to this parser, and to our networks and heads."""
         keys = dict.fromkeys(typed := self.typed())
         for key in ("model.network", "model.head"):
-            kinds: list[type] = [kind for base in class_types(typed.get(key)) for kind in base.__subclasses__()]
-            for kind in kinds:
-                keys |= dict.fromkeys(f"{key}.init_args.{name}" for name in inspect.signature(kind).parameters)
+            for base in class_types(typed.get(key)):
+                subclasses: list[type] = base.__subclasses__()
+                for kind in subclasses:
+                    keys |= dict.fromkeys(f"{key}.init_args.{name}" for name in inspect.signature(kind).parameters)
         return list(keys)
 
 
