@@ -35,8 +35,8 @@ def compile_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out the tests marked `full` or `browser` unless a marker is asked for (`-m full`)."""
+    """Leaves out the tests marked `slow`, `full` or `browser` unless a marker is asked for (`-m slow`)."""
     if not config.option.markexpr:
-        left_out = [item for item in items if item.get_closest_marker("full") or item.get_closest_marker("browser")]
+        left_out = [item for item in items if any(map(item.get_closest_marker, ("slow", "full", "browser")))]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]

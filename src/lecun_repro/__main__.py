@@ -9,7 +9,6 @@ gc.disable()
 
 import logging
 import os
-import re
 import sys
 import time
 import warnings
@@ -82,16 +81,13 @@ def _main(arguments: list[str], started: float, signals: StopSignals) -> None:
     try:
         known_subcommand(arguments)
         if arguments[0] in COMMANDS:
-            # which themselves build on this module
-
             run_command(arguments[0], arguments[1:])
         else:
             run(with_checkpoint_config(arguments), started, Program)
     except (UserError, DataError, Diverged) as error:
         fail(str(error), 2)
     except MisconfigurationException as error:
-        argument = re.search(r"Trainer\((\w+)=", str(error))
-        fail(f"{f'trainer.{argument[1]}' if argument else 'trainer'}: {one_line(str(error))}", 2)
+        fail(f"trainer: {one_line(str(error))}", 2)
     except CompileError as error:
         fail(f"model.compile: true; allowed: auto or false, as {one_line(str(error))}", 2)
     except Interrupted as error:
@@ -124,8 +120,7 @@ def run_command(name: str, args: list[str]) -> None:
     parser = DigitsParser(prog=f"{PROGRAM} {name}", description=COMMANDS[name])
     parser.add_function_arguments(function, skip={"overrides"})
     own, overrides = split_flags(args) if name == "reproduce" else (args, [])
-    known = parser.parse_args(own)
-    function(**known.as_dict(), **({"overrides": overrides} if overrides else {}))
+    function(**parser.parse_args(own).as_dict(), **({"overrides": overrides} if overrides else {}))
 
 
 def split_flags(args: list[str]) -> tuple[list[str], list[str]]:

@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import pickle
 import re
 import signal
 from pathlib import Path
@@ -132,7 +131,7 @@ def test_short_names(tmp_path: Path) -> None:
 
 def test_a_users_own_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own_network.py").write_text(
-        "from lecun_repro.network import ConvNet1989\n"
+        "from lecun_repro import ConvNet1989\n"
         "class Own(ConvNet1989):\n"
         "    def __init__(self, dropout: float = 0.0):\n"
         "        super().__init__(dropout=dropout)\n"
@@ -385,60 +384,3 @@ def test_no_checkpoint_names_files_of_this_machine(
 def test_no_argument_of_fit_leaks() -> None:
     assert {"ckpt_path", "output"} <= set(DigitsTrainer.predict.__annotations__)
     assert "weights_only" in DigitsCLI.subcommands()["fit"]
-
-
-# Hostile checkpoints --------------------------------------------------------------------------------------------------
-
-
-class Payload:
-    def __reduce__(self) -> tuple:
-        return Path.touch, (Path("payload-has-run"),)
-
-
-SUBCOMMANDS = [("fit", "--config", QUICKSTART, *SHORT), ("validate",), ("test",), ("predict",)]
-
-
-def refused(command: tuple, path: object, capfd: pytest.CaptureFixture[str]) -> str:
-    run(*command, "--ckpt_path", path, code=2)
-    out, err = capfd.readouterr()
-    (line,) = err.splitlines()
-    assert line.startswith("lecun-repro: error: ckpt_path: ")
-    assert "; allowed: " in line
-    assert not out
-    return line
-
-
-@pytest.mark.parametrize("command", SUBCOMMANDS, ids=lambda command: command[0])
-@pytest.mark.parametrize("how", ["torch", "pickle", "inside"])
-def test_a_payload_never_runs(command: tuple, how: str, fitted: Path, capfd, tmp_path: Path) -> None:
-    path = tmp_path / "hostile.ckpt"
-    if how == "pickle":
-        path.write_bytes(pickle.dumps(Payload()))
-    else:
-        content = torch.load(fitted / "checkpoints/last.ckpt", weights_only=True) if how == "inside" else {}
-        torch.save({**content, "callbacks": Payload()}, path)
-    assert "could run code" in refused(command, path, capfd)
-    assert sorted(tmp_path.iterdir()) == [path]
-
-
-@pytest.mark.parametrize("command", SUBCOMMANDS, ids=lambda command: command[0])
-def test_refuses_what_is_no_checkpoint(command: tuple, fitted: Path, capfd, tmp_path: Path) -> None:
-    assert "addresses are refused" in refused(command, "http://127.0.0.1:9/last.ckpt", capfd)
-    assert "no such file" in refused(command, "nowhere.ckpt", capfd)
-    assert "no such file" in refused(command, "best", capfd)
-    assert "a folder" in refused(command, tmp_path, capfd)
-    (tmp_path / "text.ckpt").write_text("not a checkpoint")
-    assert "not a checkpoint" in refused(command, "text.ckpt", capfd)
-    (tmp_path / "empty.ckpt").touch()
-    assert "not a checkpoint" in refused(command, "empty.ckpt", capfd)
-    whole = (fitted / "checkpoints/last.ckpt").read_bytes()
-    (tmp_path / "cut.ckpt").write_bytes(whole[: len(whole) // 2])
-    assert "not a checkpoint" in refused(command, "cut.ckpt", capfd)
-    torch.save([1], "list.ckpt")
-    assert "not a checkpoint of lecun-repro" in refused(command, "list.ckpt", capfd)
-    content = torch.load(fitted / "checkpoints/last.ckpt", weights_only=True)
-    content["lecun_repro"]["format"] = 0
-    torch.save(content, "old.ckpt")
-    line = refused(command, "old.ckpt", capfd)
-    assert "of format 0" in line
-    assert "train again" in line

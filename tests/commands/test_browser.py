@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_page import HOSTILE, SAVED, network_of
 
 from lecun_repro import ConvNet1989, CrossEntropy, DigitClassifier, Head, TanhMSE
 from lecun_repro.commands.export import random_digits
@@ -94,7 +93,9 @@ def computed(browser: webdriver.Chrome, images: torch.Tensor) -> tuple[torch.Ten
 # The network ----------------------------------------------------------------------------------------------------------
 
 
-def test_reads_every_test_digit_of_the_article_as_torch_does(browser: webdriver.Chrome, real_data: Path) -> None:
+def test_reads_every_test_digit_of_the_article_as_torch_does(
+    browser: webdriver.Chrome, real_data: Path, network_of
+) -> None:
     data = DigitsDataModule(draw="article", root=real_data)
     data.setup()
     browser.get(KEPT.as_uri())
@@ -118,13 +119,13 @@ def test_reads_every_test_digit_of_the_article_as_torch_does(browser: webdriver.
     ids=["tanh", "scaled_tanh", "relu", "gelu", "silu"],
 )
 def test_any_configuration_computes_what_torch_does(
-    browser: webdriver.Chrome, activation: str, table: Any, head: Head, tmp_path: Path
+    browser: webdriver.Chrome, activation: str, table: Any, head: Head, tmp_path: Path, saved
 ) -> None:
     torch.manual_seed(11)
     network = ConvNet1989(activation, table=table)
     for parameter in network.parameters():  # biases, too, which start equal
         parameter.data += 0.1 * torch.randn(parameter.shape)
-    (tmp_path / "page.html").write_text(page(DigitClassifier(network, head), SAVED)[0])
+    (tmp_path / "page.html").write_text(page(DigitClassifier(network, head), saved)[0])
     browser.get((tmp_path / "page.html").as_uri())
     images = random_digits(60)
     logits, probabilities, labels = computed(browser, images)
@@ -137,14 +138,14 @@ def test_any_configuration_computes_what_torch_does(
     assert torch.equal(labels[clear], outputs.argmax(1)[clear])
 
 
-def test_a_name_of_markup_stays_a_name(browser: webdriver.Chrome, tmp_path: Path) -> None:
+def test_a_name_of_markup_stays_a_name(browser: webdriver.Chrome, tmp_path: Path, saved, hostile) -> None:
     model = DigitClassifier(ConvNet1989(), TanhMSE())
-    hostile = HOSTILE.replace("alert(1)", "window.ran=1")
-    (tmp_path / "page.html").write_text(page(model, SAVED | {"row": hostile})[0])
+    name = hostile.replace("alert(1)", "window.ran=1")
+    (tmp_path / "page.html").write_text(page(model, saved | {"row": name})[0])
     browser.get((tmp_path / "page.html").as_uri())
     assert browser.execute_script("return window.ran") is None
     assert browser.execute_script("return document.querySelectorAll('img, body script:not([id])').length") == 1
-    assert hostile in browser.find_element(By.ID, "about").get_attribute("textContent")
+    assert name in browser.find_element(By.ID, "about").get_attribute("textContent")
 
 
 # From strokes to pixels -----------------------------------------------------------------------------------------------

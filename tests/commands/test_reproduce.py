@@ -13,7 +13,8 @@ import pytest
 
 from lecun_repro.__main__ import main, quiet
 from lecun_repro.cli.build import resolve
-from lecun_repro.commands.reproduce import perform_one, plan
+from lecun_repro.commands.reproduce import plan
+from lecun_repro.runs.fits import perform_one
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "article"
 SHORT = ["--source", "digits", "--data.train_size", "60", "--data.test_size", "40", "--trainer.max_epochs", "2"]
@@ -86,20 +87,8 @@ def test_a_failed_run_takes_no_other_with_it(rows: Path, capsys: pytest.CaptureF
 
 
 def test_draws_may_vary_with_the_seed(rows: Path) -> None:
-    main(
-        [
-            "reproduce",
-            "--configs",
-            "configs/1_baseline.yaml",
-            "--seeds",
-            "2",
-            "--vary_draw",
-            "true",
-            "--out",
-            "here",
-            *SHORT,
-        ]
-    )
+    flags = ["--seeds", "2", "--vary_draw", "true", "--out", "here"]
+    main(["reproduce", "--configs", "configs/1_baseline.yaml", *flags, *SHORT])
     assert [r["draw"] for r in json.loads(Path("here/configs_draws.json").read_text())] == [1337, 1338]
 
 
@@ -162,6 +151,17 @@ def test_the_same_runs_on_a_ray_cluster(rows: Path) -> None:
     os.chdir(rows.parent / "here")
     main(["reproduce", "--configs", "../configs", "--seeds", "1", *SHORT])
     assert without_times(on_ray) == without_times(results_of(Path("lightning_logs/results_digits")))
+
+
+def test_results_that_are_bad_are_told_before_the_runs(rows: Path, capsys: pytest.CaptureFixture) -> None:
+    Path("here").mkdir()
+    Path("here/configs.json").write_text('[{"row": 3}]')
+    with pytest.raises(SystemExit) as stop:
+        main(["reproduce", "--configs", "configs", "--out", "here", *SHORT])
+    assert stop.value.code == 2
+    assert "here/configs.json, record 1: train is missing" in capsys.readouterr().err
+    assert not Path("lightning_logs").exists()
+    assert Path("here/configs.json").read_text() == '[{"row": 3}]'
 
 
 @pytest.mark.parametrize(

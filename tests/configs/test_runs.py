@@ -40,7 +40,8 @@ def test_fits_a_shortened_run(row: str, capsys: pytest.CaptureFixture[str]) -> N
     main(["fit", "--config", str(CONFIGS[row]), *flags.split()])
     record = json.loads(Path(f"lightning_logs/{row}/version_0/results.json").read_text())
     assert (record["row"], record["passes"], record["updates"]) == (row, 2, 2 * -(-60 // batch))
-    assert record["curve"][1]["train"]["loss"] < 2.4
+    if given == 1:
+        assert record["curve"][1]["train"]["loss"] < 2.4
     assert capsys.readouterr().out.count("eval: split") == 4
 
 

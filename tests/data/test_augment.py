@@ -1,9 +1,14 @@
+import json
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 import lecun_repro
+from lecun_repro.__main__ import main
 from lecun_repro.data.augment import Augmentations, Shift
 from lecun_repro.errors import DataError
 from lecun_repro.randomness import pass_generator
@@ -11,6 +16,7 @@ from lecun_repro.randomness import pass_generator
 NINE = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
 IMAGES = torch.rand(9, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
 ALL = slice(None)
+QUICKSTART = Path(__file__).parents[2] / "configs/quickstart.yaml"
 
 
 # The article's shifts
@@ -96,3 +102,19 @@ def test_another_shape_is_refused() -> None:
     crop = Augmentations(None, [Crop()])
     with pytest.raises(DataError, match=r"^data.augment: Crop makes \(9, 1, 16, 16\) into \(9, 1, 15, 16\); allowed:"):
         crop.apply(IMAGES, crop.draw(9, 0), ALL)
+
+
+class Anything(Scale):
+    def __init__(self, thing=None) -> None: ...
+
+
+def test_an_argument_of_no_type_makes_no_object(monkeypatch, tmp_path, capfd) -> None:
+    monkeypatch.setitem(sys.modules, "mine", sys.modules[__name__])
+    monkeypatch.chdir(tmp_path)
+    trap = {"class_path": "pathlib.Path", "init_args": {}}
+    config = {"data": {"augment": [{"class_path": "mine.Anything", "init_args": {"thing": trap}}]}}
+    Path("mine.yaml").write_text(json.dumps(config))
+    with pytest.raises(SystemExit):
+        main(["fit", "--config", str(QUICKSTART), "--config", "mine.yaml"])
+    line = capfd.readouterr().err
+    assert "data.augment[0].init_args.thing.class_path: pathlib.Path; allowed: a plain value" in line

@@ -132,6 +132,18 @@ def test_only_what_a_checkpoint_needs_is_called(call: bytes, named: str, good: P
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**15, named
 
 
+@each_command
+def test_what_is_no_checkpoint_at_all(command: tuple, good: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    whole = good.read_bytes()
+    for name, content in (("text", b"not a checkpoint"), ("empty", b""), ("cut", whole[: len(whole) // 2])):
+        Path(name).write_bytes(content)
+        assert f"{name}, not a checkpoint" in refused(command, capfd, name)
+    torch.save([1], "list")
+    assert "not a checkpoint of lecun-repro" in refused(command, capfd, "list")
+    for name, fault in (("nowhere.ckpt", "no such file"), ("best", "no such file"), (".", "a folder")):
+        assert fault in refused(command, capfd, name)
+
+
 # Contents
 
 
@@ -161,8 +173,8 @@ def set_saved(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
 
 ABSURD: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "weights of another shape": (set_weights(lambda w: w[:3].clone()), "size mismatch for network."),
-    "weights that are NaN": (set_weights(lambda w: w.clone().fill_(float("nan"))), "is not finite"),
-    "weights that are infinite": (set_weights(lambda w: w.clone().fill_(float("inf"))), "is not finite"),
+    "weights that are NaN": (set_weights(lambda w: w.clone().fill_(float("nan"))), "holds NaN or an infinity"),
+    "weights that are infinite": (set_weights(lambda w: w.clone().fill_(float("inf"))), "holds NaN or an infinity"),
     "weights that are a list": (set_weights(lambda w: w.tolist()), "received <class 'list'>"),
     "weights of 10^18 values": (set_weights(lambda w: torch.zeros(1).expand(10**9, 10**9)), "size mismatch"),
     "weights too many": (lambda c: c["state_dict"].update(more=torch.zeros(3)), "Unexpected key"),

@@ -44,7 +44,11 @@ def test_an_absolute_path_inside_is_inside() -> None:
 def test_what_leads_out_has_to_be_on_the_command_line() -> None:
     config = Namespace(trainer={"callbacks": [{"class_path": "x.Y", "init_args": {"dirpath": "/elsewhere"}}]})
     check_paths(config, ["--trainer.callbacks=Y", "--trainer.callbacks.dirpath=/elsewhere"])
-    for args in ([], ["--config", '{"trainer": {"callbacks": [{"init_args": {"dirpath": "/elsewhere"}}]}}']):
+    for args in (
+        [],
+        ["--data.root=/elsewhere"],
+        ["--config", '{"trainer": {"callbacks": [{"init_args": {"dirpath": "/elsewhere"}}]}}'],
+    ):
         with pytest.raises(UserError, match=r"^trainer\.callbacks\[0\]\.init_args\.dirpath: /elsewhere; allowed: "):
             check_paths(config, args)
 

@@ -12,6 +12,7 @@ import copy
 import io
 import os
 import random
+import shutil
 import tempfile
 import time
 from collections import Counter
@@ -21,9 +22,9 @@ from typing import Any
 
 import yaml
 
-from lecun_repro.__main__ import main
-from lecun_repro.cli import main as cli
+from lecun_repro import __main__ as program
 from lecun_repro.cli.main import DigitsCLI
+from lecun_repro.cli.overlays import text_in_full
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
@@ -105,7 +106,7 @@ def outcome(args: list[str]) -> str:
     started = time.process_time()  # a machine with other things to do is no fault
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            main(args)
+            program.main(args)
         code: Any = 0
     except SystemExit as end:
         code = end.code or 0
@@ -127,21 +128,24 @@ def check(cases: int, seed: int = 1) -> tuple[Counter[str], list[str]]:
     chance = random.Random(seed)
     counts: Counter[str] = Counter()
     faults = []
-    here, run = Path.cwd(), cli.run
-    cli.run = lambda arguments, started: run(arguments, started, Built)  # type: ignore[misc]
+    here, run = Path.cwd(), program.run
+    program.run = lambda arguments, started, cli: run(arguments, started, Built)  # type: ignore[misc]
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
+        shutil.copytree(ROOT / "configs", "configs")
         try:
             for _ in range(cases):
-                body = broken(chance.choice(CONFIGS).read_text(), chance)
-                Path("bad.yaml").write_bytes(body)
-                result = outcome(["fit", "--config", "bad.yaml", "--data.source=digits", "--data.train_size=50"])
+                path = chance.choice(CONFIGS)
+                body = broken(chance.choice([path.read_text(), text_in_full(path)]), chance)
+                bad = Path("configs", path.relative_to(ROOT / "configs")).with_name("bad.yaml")  # beside its base
+                bad.write_bytes(body)
+                result = outcome(["fit", "--config", str(bad), "--data.source=digits", "--data.train_size=50"])
                 counts[result if result in ("taken", "refused") else "faults"] += 1
                 if result not in ("taken", "refused"):
                     faults.append(f"{result}\n{body.decode(errors='backslashreplace')}")
         finally:
             os.chdir(here)
-            cli.run = run
+            program.run = run
     return counts, faults
 
 

@@ -42,6 +42,7 @@ def resolve(config: str, fit_flags: list[str]) -> dict[str, Any]:
 class _BuiltOnly(_ParsedOnly):
     """Builds data module and model as the subcommand would, loads no digits, and stops there."""
 
+    subcommands = staticmethod(DigitsCLI.subcommands)
     instantiate_classes = DigitsCLI.instantiate_classes
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

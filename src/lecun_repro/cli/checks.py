@@ -87,7 +87,7 @@ def check(subcommand: str, config: Namespace) -> None:
 
 def check_values(config: Namespace) -> None:
     """Refuses infinite numbers, and a `class_path` where no type says what it may be: any would be called."""
-    for section in ("trainer", "optimizer", "lr_scheduler", "model.network", "model.head"):
+    for section in ("trainer", "optimizer", "lr_scheduler", "model.network", "model.head", "data"):
         for key, value in leaves(config.get(section), section):
             if key.endswith(".class_path") and not re.fullmatch(rf"{section}(\.\w+(\[\d+\])?)?\.class_path", key):
                 raise BadArgument(key, value, "a plain value, as no type is known here")

@@ -20,7 +20,7 @@ class _Loader(get_yaml_default_loader()):  # type: ignore[misc]
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         keys: set[str] = set()
         for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
+            if not isinstance(key, yaml.ScalarNode) or not key.value:
                 raise yaml.constructor.ConstructorError(None, None, "a key that is no plain value", key.start_mark)
             if key.value in keys:
                 raise yaml.constructor.ConstructorError(None, None, f"key {key.value} is there twice", key.start_mark)
@@ -29,7 +29,7 @@ class _Loader(get_yaml_default_loader()):  # type: ignore[misc]
         return super().construct_mapping(node, deep)
 
 
-def load_config(given: str) -> dict[str, Any]:
+def load_config(path_or_braces: str) -> dict[str, Any]:
     """The contents of a configuration file, or of a configuration in braces, with our classes by their public names.
 
     A `base` in it is left as it is, see `overlays`.
@@ -37,10 +37,10 @@ def load_config(given: str) -> dict[str, Any]:
     Raises:
         UserError: no such file, or not a YAML mapping of plain values.
     """
-    if given.lstrip().startswith("{"):
-        text, name = given, "configuration in braces"
+    if path_or_braces.lstrip().startswith("{"):
+        text, name = path_or_braces, "configuration in braces"
     else:
-        text, name = _read(Path(given)), given
+        text, name = _read(Path(path_or_braces)), path_or_braces
     try:
         tree = yaml.load(public_names(text), Loader=_Loader)
         _count(tree)
@@ -61,18 +61,15 @@ def load_config(given: str) -> dict[str, Any]:
 
 
 def _read(path: Path) -> str:
-    allowed = "a YAML file such as configs/quickstart.yaml"
     try:
-        if path.is_dir():
-            raise BadArgument("config", f"{path}: a directory", allowed)
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise BadArgument("config", f"{path} line {line}: not UTF-8", "a YAML file in UTF-8") from None
-    except FileNotFoundError:
-        raise BadArgument("config", f"{path}: no such file", allowed) from None
-    except (OSError, ValueError) as error:
-        raise BadArgument("config", f"{path}: {getattr(error, 'strerror', None) or error}", allowed) from None
+    except (OSError, ValueError) as error:  # ValueError: a name that is none
+        known: dict[type, str] = {FileNotFoundError: "no such file", IsADirectoryError: "a directory"}
+        problem = known.get(type(error)) or getattr(error, "strerror", None) or str(error)
+        raise BadArgument("config", f"{path}: {problem}", "a YAML file such as configs/quickstart.yaml") from None
 
 
 def _count(tree: Any) -> int:

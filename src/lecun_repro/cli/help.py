@@ -27,7 +27,7 @@ SUBCOMMANDS = {
 ARGUMENTS = {
     "ckpt_path": "A checkpoint that `fit` wrote, a local file; data and model come from it, and flags win over it.",
     "seed_everything": "Seed of the weights, shifts and dropout, an integer from 0.",
-    "config": "A YAML file of these keys; of several, the later one wins.",
+    "config": "A YAML file of these keys, or of `base: FILE` and what differs; of several, the later one wins.",
     "model.network": "The network, a subclass of `lecun_repro.Network` by name or import path; arguments below.",
     "model.head": "Output activation and loss, a subclass of `lecun_repro.Head` by name or import path; see below.",
     "optimizer": "Any optimizer of torch.optim, or one that is installed, by name or import path; its arguments are "

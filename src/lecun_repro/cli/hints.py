@@ -42,8 +42,3 @@ def class_types(hint: Any) -> list[type]:
     if not isinstance(hint, type) or hint is torch.Tensor or not ActionTypeHint.is_subclass_typehint(hint):
         return []
     return [hint]
-
-
-def takes_list(hint: Any) -> bool:
-    """Whether a type hint allows a list."""
-    return any(get_origin(each) in (list, Iterable) for each in (hint, *get_args(hint)))

@@ -53,12 +53,8 @@ class DigitsCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         for name in lecun_repro.__all__:
             getattr(lecun_repro, name)  # imports it: a class that is there goes by its name alone
-        parser.add_argument(
-            "--threads",
-            type=PositiveInt,
-            default=1,
-            help="Threads that torch uses; one is fastest for a net this small.",
-        )
+        threads = "Threads that torch uses; one is fastest for a net this small."
+        parser.add_argument("--threads", type=PositiveInt, default=1, help=threads)
         # Typed by their base classes, so that nothing but an optimizer and a schedule gets through.
         parser.add_subclass_arguments(
             (Optimizer,), "optimizer", skip={"params"}, required=False, instantiate=False, fail_untyped=False,
@@ -136,14 +132,15 @@ class DigitsCLI(LightningCLI):
         self.check_checkpoint()
 
     def check_checkpoint(self) -> None:
-        """Loads the weights; UserError for a checkpoint that is not one of the configured network and fit."""
+        """Loads its weights; BadArgument for a checkpoint that is not one of the configured network and fit."""
         if (path := self.config[self.subcommand].ckpt_path) is None:
             return
         checkpoint, resumes = load_checkpoint(path), self.subcommand == "fit"
         try:
             load_into(self.model, checkpoint, resumes)
-            for record in [c for c in self.trainer.callbacks if isinstance(c, RecordRun)] if resumes else []:  # type: ignore[attr-defined]
-                record.on_load_checkpoint(self.trainer, self.model, checkpoint)
+            for callback in self.trainer.callbacks if resumes else ():  # type: ignore[attr-defined]
+                if isinstance(callback, RecordRun):
+                    callback.on_load_checkpoint(self.trainer, self.model, checkpoint)
         except Exception as error:
             reason = f"it has no {error}" if isinstance(error, KeyError) else one_line(str(error))[:300]
             what = f"{path}, which does not fit: {reason or type(error).__name__}"

@@ -28,30 +28,32 @@ def in_full(args: Sequence[str]) -> list[str]:
         UserError: a configuration that cannot be read, or whose base is missing, circular or outside of its tree.
     """
     options = list(_options(args))
-    named = {os.path.realpath(value) for flag, value in options if flag in CONFIG and value is not None}
+    named = {os.path.realpath(value) for _, flag, value in options if flag in CONFIG}
     parts: list[tuple[str, list[str]]] = []  # a configuration file or '', and its arguments
-    for flag, value in options:
-        if value is None:
-            parts.append(("", [public_names(flag)]))
-        elif flag in CONFIG:
+    for as_given, flag, value in options:
+        if flag in CONFIG:
             tree, bases = configuration(value, named)
             # What it starts from is part of it; standing before it as well, that would leave arguments behind.
             parts = [part for part in parts if part[0] not in bases]
             parts.append((os.path.realpath(value), [flag, as_yaml(tree)]))
+        elif flag in PARTS and os.path.isfile(value):
+            parts.append(("", [flag, as_yaml(load_config(value))]))
         else:
-            parts.append(("", [flag, as_yaml(load_config(value)) if os.path.isfile(value) else public_names(value)]))
+            parts.append(("", [public_names(arg) for arg in as_given]))
     return [arg for _, of_part in parts for arg in of_part]
 
 
-def _options(args: Sequence[str]) -> Iterator[tuple[str, str | None]]:
-    """(flag, value) of each flag that a file may follow; any other argument with None."""
-    rest = iter(args)
-    for arg in rest:
-        flag, equals, value = arg.partition("=")
-        if flag in CONFIG + PARTS:
-            yield flag, value if equals else next(rest, None)
+def _options(args: Sequence[str]) -> Iterator[tuple[list[str], str, str]]:
+    """The arguments of each flag that a file may follow, with flag and value; any other argument with neither."""
+    rest = list(args)
+    while rest:
+        flag, equals, value = (arg := rest.pop(0)).partition("=")
+        if flag not in CONFIG + PARTS or not (equals or rest):
+            yield [arg], "", ""
+        elif equals:
+            yield [arg], flag, value
         else:
-            yield arg, None
+            yield [arg, rest[0]], flag, rest.pop(0)
 
 
 def configuration(file: str, named: Collection[str] = ()) -> tuple[dict[str, Any], list[str]]:

@@ -20,7 +20,7 @@ from lecun_repro.report.comparisons.figures import changes_figure
 from lecun_repro.report.results import Rows, load
 from lecun_repro.report.search import Tried, search_table
 from lecun_repro.report.tables import image, table
-from lecun_repro.runs.results import record
+from lecun_repro.runs.typed_json import record
 
 
 class ClaimsFile(NamedTuple):

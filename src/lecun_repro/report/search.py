@@ -8,7 +8,7 @@ import numpy as np
 
 from lecun_repro.report.results import records
 from lecun_repro.report.tables import spread, table
-from lecun_repro.runs.results import record
+from lecun_repro.runs.typed_json import record
 
 
 class Tried(NamedTuple):

@@ -150,10 +150,10 @@ def load_into(module: DigitClassifier, checkpoint: dict[str, Any], resumes: bool
     module.load_state_dict(checkpoint["state_dict"])
     for name, parameter in module.named_parameters():
         if not parameter.isfinite().all():
-            raise ValueError(f"{name} is not finite")
-    module.on_load_checkpoint(checkpoint)
+            raise ValueError(f"{name} holds NaN or an infinity")
     if not resumes:
         return
+    module.on_load_checkpoint(checkpoint)
     made = module.configure_optimizers()
     optimizers, schedules = made if isinstance(made, tuple) else ([made], [])
     for key, parts in (("optimizer_states", optimizers), ("lr_schedulers", schedules)):

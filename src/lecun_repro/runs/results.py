@@ -1,15 +1,10 @@
 """What `results.json` and `diverged.json` hold: one definition for those who write them and those who read them."""
 
-import sys
-from functools import cache
-from types import UnionType
-from typing import Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple
 
-from lecun_repro.errors import BadArgument, UserError, shown
+from lecun_repro.runs.typed_json import field, fields_of, record, refusal, typed
 from lecun_repro.training.evaluation import SplitResult
 from lecun_repro.training.rejection import SHARES
-
-Record = TypeVar("Record", bound=tuple)
 
 
 class Point(NamedTuple):
@@ -74,16 +69,14 @@ class RunResult(NamedTuple):
         names = ["train", "holdout" if "holdout" in fields else "test"]
         names += [name for name, content in fields.items() if isinstance(content, dict) and "misses" in content]
         splits = {name: read_split(field(fields, name, place), f"{place}{name}.") for name in dict.fromkeys(names)}
-        entries = typed(list[object], field(fields, "curve", place), f"{place}curve")
+        entries = typed(list[Any], field(fields, "curve", place), f"{place}curve")
         curve = [CurvePass.read(entry, f"{place}curve[{number}].") for number, entry in enumerate(entries)]
         result = record(cls, fields, place, splits=splits, curve=curve)
-        for name, good in {
-            "curve": len(curve) > 0,
-            "fit_seconds": result.fit_seconds >= 0,
-            "us_per_update": result.us_per_update >= 0,
-        }.items():
-            if not good:
-                raise refusal(f"{place}{name}", fields[name], "what fit measures")
+        if not curve:
+            raise refusal(f"{place}curve", curve, "one pass or more")
+        for name in ("fit_seconds", "us_per_update"):
+            if getattr(result, name) < 0:
+                raise refusal(f"{place}{name}", fields[name], "a number from 0")
         return result
 
     def to_json(self) -> dict[str, Any]:
@@ -144,70 +137,3 @@ class DivergedRun(NamedTuple):
     def read(cls, value: Any, place: str) -> "DivergedRun":
         """A JSON object as such a run. Raises UserError, see `record`."""
         return record(cls, value, place)
-
-
-# Reading JSON by type -------------------------------------------------------------------------------------------------
-
-WORDS = {float: "a finite number", int: "an integer from 0", str: "a text", bool: "true or false", list: "a list"}
-hints_of = cache(get_type_hints)
-
-
-def record(kind: type[Record], value: Any, place: str, **ready: Any) -> Record:
-    """A JSON object as a NamedTuple; what else it holds, as that of a later version may, is ignored.
-
-    Args:
-        kind: The NamedTuple. A field `pass_` is `pass` in JSON.
-        value: The object.
-        place: File and record, with a colon, and the names of the fields around the object, each with a dot.
-        ready: Fields that have been read.
-
-    Raises:
-        UserError: A field that is missing or ill-typed, or a number that is not finite, in one line that names it.
-    """
-    fields = fields_of(value, place)
-    for name, hint in hints_of(kind).items():
-        key = name.rstrip("_")
-        if name not in ready and (key in fields or name not in kind._field_defaults):  # type: ignore[attr-defined]
-            ready[name] = typed(hint, field(fields, key, place), f"{place}{key}")
-    return kind(**ready)
-
-
-def typed(kind: Any, value: Any, place: str) -> Any:
-    """A JSON value as one of a type; its integers count something. Raises UserError, see `record`."""
-    container, arguments = get_origin(kind) or kind, get_args(kind)
-    if container is UnionType:
-        fitting = [member for member in arguments if type(value) is member]
-        return typed(fitting[0] if fitting else arguments[0], value, place)
-    if container is list and isinstance(value, list):
-        return [typed(arguments[0], element, f"{place}[{number}]") for number, element in enumerate(value)]
-    if container is dict:
-        return {
-            name: typed(arguments[1], element, f"{place}.{name}") for name, element in fields_of(value, place).items()
-        }
-    if issubclass(container, tuple):
-        return record(container, value, f"{place}.")
-    if container is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:
-        return float(value)
-    if container is int and type(value) is int and 0 <= value <= 2**53:
-        return value
-    if (container not in (int, float) and type(value) is container) or container is object:
-        return value
-    raise refusal(place, value, WORDS[container])
-
-
-def fields_of(value: Any, place: str) -> dict[str, Any]:
-    """The fields of a JSON object. Raises UserError for something else."""
-    if not isinstance(value, dict):
-        raise refusal(place, value, "an object")
-    return value
-
-
-def field(fields: dict[str, Any], name: str, place: str) -> Any:
-    """A field of an object. Raises UserError where it is missing."""
-    if name not in fields:
-        raise BadArgument("results", f"{place}{name} is missing", "records that have it")
-    return fields[name]
-
-
-def refusal(place: str, value: Any, allowed: str) -> UserError:
-    return BadArgument("results", f"{place.rstrip('.: ')} is {shown(value)}", allowed)
