@@ -7,6 +7,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from lecun_repro.models.convnet import ConvNet1989
 from lecun_repro.models.heads import CrossEntropy
 from lecun_repro.training.fusion import SMALL_PRODUCT, materialise
+from lecun_repro.training.updates import _Outputs
 
 
 def targets(graph: torch.fx.GraphModule) -> list:
@@ -17,10 +18,11 @@ def targets(graph: torch.fx.GraphModule) -> list:
 def test_a_networks_gradients_keep_their_values(n: int) -> None:
     network = ConvNet1989(activation="silu", seed=1).double()
     head, weights = CrossEntropy(), dict(network.named_parameters())
-    network.forward = network.outputs  # type: ignore[method-assign]
+    outputs_of = _Outputs(network)
 
     def flat_gradients(prepared: Tensor, labels: Tensor, *params: Tensor) -> tuple[Tensor, Tensor]:
-        outputs = functional_call(network, dict(zip(weights, params, strict=True)), (prepared,))
+        named = {f"network.{name}": p for name, p in zip(weights, params, strict=True)}
+        outputs = functional_call(outputs_of, named, (prepared,))
         loss = head.loss(outputs, labels)
         return torch.cat([g.reshape(-1) for g in torch.autograd.grad(loss, params)]), loss.detach()
 

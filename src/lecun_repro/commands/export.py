@@ -66,7 +66,7 @@ class Outputs(nn.Module):
         self.model = model
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        outputs = self.model.network(images)
+        outputs = self.model.evaluated_network(images)
         return self.model.head.activation(outputs), outputs.argmax(1)
 
 
@@ -93,7 +93,7 @@ def onnx(model: DigitClassifier, saved: dict[str, Any], to: str) -> tuple[bytes,
         while cause.__cause__ is not None:
             cause = cause.__cause__
         why = one_line(str(cause))[:160]
-        file = f"{to} of a {type(model.network).__name__}"
+        file = f"{to} of a {type(model.evaluated_network).__name__}"
         raise BadArgument("to", file, f"a network that torch can translate ({why})") from None
     assert program is not None
     program.model.metadata_props.update(record(saved))
@@ -140,8 +140,8 @@ def safetensors(model: DigitClassifier, saved: dict[str, Any], to: str) -> tuple
     """The network's state, for `network.load_state_dict(safetensors.torch.load_file(...))`."""
     from safetensors.torch import load, save
 
-    state = {name: tensor.contiguous() for name, tensor in model.network.state_dict().items()}
-    content = save(state, metadata={"format": "pt", "class": _path(model.network), **record(saved)})
+    state = {name: tensor.contiguous() for name, tensor in model.evaluated_network.state_dict().items()}
+    content = save(state, metadata={"format": "pt", "class": _path(model.evaluated_network), **record(saved)})
     again = load(content)
     assert all(torch.equal(again[name], tensor) for name, tensor in state.items())
     count = sum(tensor.numel() for tensor in state.values())

@@ -35,7 +35,7 @@ def page(model: DigitClassifier, saved: dict[str, Any], to: str = "a page") -> t
     Raises:
         UserError: The page has no code for this network, activation or head.
     """
-    network, head = model.network, model.head
+    network, head = model.evaluated_network, model.head
     if type(network) is not ConvNet1989:  # a subclass may compute something else
         raise BadArgument(
             "to", f"{to} of a {type(network).__name__}", "a page of a ConvNet1989; .onnx takes any network"

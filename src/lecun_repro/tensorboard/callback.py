@@ -120,7 +120,7 @@ def draw_misses(writer: SummaryWriter, module: DigitClassifier, split: str, digi
 
     confidence = torch.empty(0)
     if result.misses:  # a network need not take no digits
-        probabilities = module.head.probabilities(module.network(on_device(digits.images[missed], module)))
+        probabilities = module.head.probabilities(module.evaluated_network(on_device(digits.images[missed], module)))
         confidence = probabilities.cpu().gather(1, predicted[missed, None]).flatten()
     order = confidence.argsort(descending=True, stable=True)[:SHOWN]
     shown, confident = missed[order], confidence[order].tolist()

@@ -234,25 +234,15 @@ class PureStep:
         """Parameters and state as new tensors. Before the first step the state is zeros of the right shapes."""
         tree: Tree = []
         for _, params, template in self.slots:
-            tree.append(
-                {
-                    "param": flatten([p.detach() for p in params], params)
-                    if len(params) > 1
-                    else params[0].detach().clone()
-                }
-            )
+            tree.append({"param": _whole([p.detach() for p in params], params)})
             for name, value in template.items():
                 if isinstance(value, Tensor):
                     state = [self.optimizer.state.get(p, {}).get(name) for p in params]
                     if state[0] is None:
-                        shape = [p.shape if value.dim() else () for p in params] if len(params) > 1 else [value.shape]
-                        state = [
-                            torch.zeros(s, dtype=value.dtype, device=p.device)
-                            for s, p in zip(shape, params, strict=True)
-                        ]
-                    # A scalar is the same for all parameters of a group.
-                    vector = len(params) > 1 and value.dim()
-                    tree[-1][name] = flatten(state, params) if vector else state[0].to(params[0].device, copy=True)
+                        kind = params[0].dtype if value.dim() and value.is_floating_point() else value.dtype
+                        shapes = [p.shape if value.dim() else () for p in params] if len(params) > 1 else [value.shape]
+                        state = [torch.zeros(shape, dtype=kind, device=params[0].device) for shape in shapes]
+                    tree[-1][name] = _whole(state, params)
         return tree
 
     @torch.no_grad()
