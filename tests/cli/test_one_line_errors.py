@@ -274,7 +274,7 @@ def test_command_lines(args: list[str], key: str, given: str, allowed: str, capf
 
 def test_a_message_gives_a_terminal_no_orders(capfd: pytest.CaptureFixture[str]) -> None:
     line = error_of(["fit", "--config", QUICKSTART, *SHORT, "--data.source=\x1b[31mred\u202e\x07"], capfd)
-    check(line, "data.source", r"\x1b[31mred\u202e\x07", "usps")
+    check(line, "data.source", r"\x1b[31mred\u202e\x07", "mnist, digits, usps")
 
 
 @pytest.mark.parametrize("key", ["optimizer", "lr_scheduler", "model.network", "model.head", "trainer.logger"])
