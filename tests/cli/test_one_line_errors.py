@@ -205,6 +205,8 @@ YAML = [
     ("data: [1, 2]", "data", "[1, 2]", "a mapping"),
     ("model: {seed: 3}", "model.seed", "3", "given only through seed_everything"),
     ("3: 4", "3", "unknown key", ""),
+    ("trainer: {3: 4}", "3", "unknown key", ""),
+    ("trainer: {'': 4}", "config", "a key that is no plain value", "plain values"),
 ]  # fmt: skip
 
 

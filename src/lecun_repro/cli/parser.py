@@ -74,7 +74,7 @@ class DigitsParser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         problem = self._problem(one_line(message), getattr(ex, "subcommand_parser", self))
         if self.exit_on_error:
-            raise (problem or UserError(one_line(message)[:300])) from ex
+            raise UserError(problem or one_line(message)[:300]) from ex  # a ValueError would be caught on the way
         DigitsParser.in_class = problem
         raise TypeError(message) from ex  # the key's type may allow something else
 
