@@ -150,7 +150,7 @@ def check_data(data: Namespace, trainer: Namespace) -> None:
 
 def check_optimizer(config: Namespace) -> Optimizer:
     """The configured optimizer on the configured network's parameters, after one update."""
-    with torch.random.fork_rng(devices=[]), prefixed("model.network.init_args."):
+    with torch.random.fork_rng(devices=[]):
         network = tried("model.network", config.model.network, import_object(config.model.network.class_path))
     with prefixed("model."):
         params = grouped(network, config.model.param_groups or {})
