@@ -12,7 +12,6 @@ from lecun_repro.models.base import ACTIVATIONS, Network
 from lecun_repro.models.convnet import ConvNet1989
 from lecun_repro.models.fully_connected import FullyConnected1989
 from lecun_repro.models.heads import CrossEntropy, Head, TanhMSE
-from lecun_repro.models.patches import CONVOLVE_FROM
 from lecun_repro.training.curvature import curvatures, second_derivatives
 
 LABELS = torch.tensor([3, 0, 9, 3, 7])
@@ -167,7 +166,7 @@ def test_is_the_recursion_by_hand_for_the_real_net() -> None:
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @every_head
 def test_patches_and_convolutions_have_the_same(activation: str, head: Head) -> None:
-    net, images, labels = network(activation=activation), digits(CONVOLVE_FROM), torch.arange(CONVOLVE_FROM) % 10
+    net, images, labels = network(activation=activation), digits(32), torch.arange(32) % 10
     together = curvatures(net, head, images, labels)
     halves = [curvatures(net, head, images[s], labels[s]) for s in (slice(0, 16), slice(16, 32))]
     for p, h in together.items():

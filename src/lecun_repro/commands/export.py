@@ -18,7 +18,6 @@ from lecun_repro.cli.build import trained
 from lecun_repro.commands.page import final_results, page
 from lecun_repro.errors import BadArgument, one_line
 from lecun_repro.files import write_atomically
-from lecun_repro.models.patches import CONVOLVE_FROM
 from lecun_repro.training.module import DigitClassifier
 
 TOLERANCE = 1e-4  # of outputs computed elsewhere; float32 sums in another order differ by 1e-6
@@ -80,12 +79,11 @@ def onnx(model: DigitClassifier, saved: dict[str, Any], to: str) -> tuple[bytes,
     if missing:
         raise BadArgument("to", f"{to}, which needs {' and '.join(missing)}", 'after `pip install -e ".[onnx]"`')
     outputs = Outputs(model).eval()
-    # So many that the network convolves: what is traced for fewer digits holds for their number alone.
-    n = torch.export.Dim("n", min=CONVOLVE_FROM)
+    n = torch.export.Dim("n", min=1)
     try:
         with _quiet():
             program = torch.onnx.export(
-                outputs, (random_digits(2 * CONVOLVE_FROM),), dynamo=True, dynamic_shapes={"images": {0: n}},
+                outputs, (random_digits(3),), dynamo=True, dynamic_shapes={"images": {0: n}},
                 input_names=["images"], output_names=["logits", "label"], verbose=False,
             )  # fmt: skip
     except Exception as error:  # whatever torch stumbles over in a network of one's own
