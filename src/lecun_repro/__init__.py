@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lecun_repro.data.augment import Augmentation as Augmentation
+    from lecun_repro.data.augment import Distortion as Distortion
+    from lecun_repro.data.augment import Erase as Erase
     from lecun_repro.data.augment import Shift as Shift
     from lecun_repro.data.datamodule import DigitsDataModule as DigitsDataModule
+    from lecun_repro.data.distortions import Affine as Affine
+    from lecun_repro.data.distortions import Elastic as Elastic
     from lecun_repro.data.sources.base import Source as Source
     from lecun_repro.models.base import Network as Network
     from lecun_repro.models.convnet import ConvNet1989 as ConvNet1989
@@ -23,11 +27,15 @@ if TYPE_CHECKING:
     from lecun_repro.training.newton import StochasticDiagonalLM as StochasticDiagonalLM
 
 _ROOMS = {
+    "Affine": "data.distortions",
     "Augmentation": "data.augment",
     "ConvNet1989": "models.convnet",
     "CrossEntropy": "models.heads",
     "DigitClassifier": "training.module",
     "DigitsDataModule": "data.datamodule",
+    "Distortion": "data.augment",
+    "Elastic": "data.distortions",
+    "Erase": "data.augment",
     "FullyConnected1989": "models.fully_connected",
     "Head": "models.heads",
     "MicroViT": "models.vit",

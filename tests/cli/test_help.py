@@ -7,9 +7,7 @@ import pytest
 
 import lecun_repro
 from lecun_repro.__main__ import main
-from lecun_repro.cli.help import SUBCOMMANDS
-from lecun_repro.models.base import Network
-from lecun_repro.models.heads import Head
+from lecun_repro.cli.help import BASES, SUBCOMMANDS
 
 
 def help_of(capsys: pytest.CaptureFixture[str], *args: str) -> str:
@@ -42,12 +40,12 @@ def test_every_argument_has_a_sentence_a_type_and_a_default(
     ]
     flags += ["--threads", "--ckpt_path"]
     for kind in (getattr(lecun_repro, name) for name in lecun_repro.__all__):
-        for base, key in ((Network, "--model.network"), (Head, "--model.head")):
+        for key, base in BASES.items():
             if issubclass(kind, base) and kind is not base:
                 named = [n for n, p in inspect.signature(kind).parameters.items() if p.kind is not p.VAR_KEYWORD]
                 flags += [
-                    f"{key}.{name}" for name in named if name != "args"
-                ]  # a head without arguments has torch's own
+                    f"--{key}.{name}" for name in named if name != "args"
+                ]  # one without arguments has torch's own
     assert len(flags) > 20
     for flag in flags:
         words = sentence(text, flag)

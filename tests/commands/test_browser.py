@@ -192,6 +192,14 @@ def test_a_drawing_becomes_the_pixels_of_the_reference(browser: webdriver.Chrome
     np.testing.assert_allclose(reduced(browser, strokes), to_16x16(ours[None])[0, 0].numpy(), rtol=0, atol=1e-6)
 
 
+def test_a_page_reduces_drawings_in_the_frame_of_its_network(browser: webdriver.Chrome, tmp_path: Path) -> None:
+    saved = {"row": "mine", "config": {"data": {"frame": "paper"}}, "results": {}}
+    (tmp_path / "paper.html").write_text(page(DigitClassifier(ConvNet1989(), CrossEntropy()), saved)[0])
+    browser.get((tmp_path / "paper.html").as_uri())
+    expected = to_16x16(field(browser, SEVEN)[None], "paper")[0, 0].numpy()
+    np.testing.assert_allclose(reduced(browser, SEVEN), expected, rtol=0, atol=1e-6)
+
+
 def test_a_drawing_lies_where_mnist_has_its_digits(browser: webdriver.Chrome) -> None:
     browser.get(KEPT.as_uri())
     for digit in browser.execute_script("return net.examples"):

@@ -1,5 +1,6 @@
 import gzip
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,10 +8,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from PIL import Image
 
+from lecun_repro.__main__ import main
+from lecun_repro.cli.build import trained
 from lecun_repro.data.datamodule import DigitsDataModule
+from lecun_repro.data.images import read_digit
 from lecun_repro.data.sources import mnist
-from lecun_repro.errors import DataError
+from lecun_repro.errors import BadArgument, DataError
 
 
 @pytest.mark.parametrize("folder", ["", "mnist", "MNIST/raw"])
@@ -36,6 +41,62 @@ def test_conversion_is_that_of_the_article() -> None:
     corner = images[0].astype(float) / 127.5 - 1
     rows = 0.625 * corner[0] + 0.375 * corner[1]
     assert small[0, 0, 0, 0] == pytest.approx(0.625 * rows[0] + 0.375 * rows[1], abs=1e-6)
+
+
+def test_in_the_paper_s_frame_the_box_of_the_digit_fills_the_field() -> None:
+    images = np.zeros((2, 28, 28), np.uint8)
+    images[0, 4:24, 4:24] = 255  # MNIST's box
+    images[1, 2:26, 2:26] = 255  # with 2 pixels around it
+    box, whole = mnist.to_16x16(images, "paper")[:, 0]
+    assert (whole == 1).all()
+    assert (box[2:14, 2:14] == 1).all() and box[1, 8] > -1 and (box[0] == -1).all()
+    noise = np.random.default_rng(1).integers(0, 256, (3, 28, 28), dtype=np.uint8)
+    middle = torch.from_numpy(noise[:, 2:26, 2:26]).float()[:, None] / 127.5 - 1
+    expected = torch.nn.functional.interpolate(middle, (16, 16), mode="bilinear")
+    assert torch.equal(mnist.to_16x16(noise, "paper"), expected)
+
+
+def test_digits_come_in_the_frame_that_is_asked_for(small_mnist) -> None:
+    arguments = {"train_size": 30, "test_size": 20, "root": small_mnist.write().root}
+    article, paper, default = (
+        DigitsDataModule(**arguments, **frame) for frame in ({"frame": "article"}, {"frame": "paper"}, {})
+    )
+    for data in (article, paper, default):
+        data.setup()
+    rows = mnist.MNIST().order("article").test[:20]
+    assert torch.equal(paper.splits["test"].images, mnist.to_16x16(small_mnist.images["test"][rows], "paper"))
+    assert torch.equal(article.train.images, default.train.images)
+    assert not torch.equal(article.train.images, paper.train.images)
+
+
+@pytest.mark.parametrize("source", ["digits", "usps"])
+def test_other_sources_have_one_frame(source) -> None:
+    with pytest.raises(BadArgument, match=f"^frame: paper; allowed: article, the only one of {source}$"):
+        DigitsDataModule(source, frame="paper")
+
+
+def test_images_are_predicted_in_the_checkpoint_s_frame(small_mnist, monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = np.full((120, 120), 240, np.uint8)
+    page[30:90, 55:65] = page[30:40, 55:85] = 20
+    Image.fromarray(page).save("digit.png")
+    quickstart = Path(__file__).parents[2] / "configs/quickstart.yaml"
+    main([
+        "fit", "--config", str(quickstart), "--data.source=mnist", f"--data.root={small_mnist.write().root}",
+        "--data.frame=paper", "--data.train_size=30", "--data.test_size=20", "--trainer.max_epochs=1",
+        "--model.compile=false",
+    ])  # fmt: skip
+    checkpoint = "lightning_logs/quickstart/version_0/checkpoints/last.ckpt"
+    main(["predict", f"--ckpt_path={checkpoint}", "--data.images=digit.png", "--output=digit.csv"])
+    probability = float(Path("digit.csv").read_text().splitlines()[1].split(",")[2])
+    model, _ = trained(checkpoint)
+    with torch.no_grad():
+        expected = {
+            frame: float(model.head.probabilities(model(mnist.to_16x16(read_digit("digit.png")[None], frame))).max())
+            for frame in mnist.MARGINS
+        }
+    assert probability == pytest.approx(expected["paper"], abs=1e-5)
+    assert probability != pytest.approx(expected["article"], abs=1e-5)
 
 
 @given(arrays(np.uint8, st.lists(st.integers(0, 6), min_size=1, max_size=4).map(tuple)))

@@ -58,7 +58,20 @@ def test_inference_of_each_row_with_each_engine(tmp_path: Path) -> None:
         assert (row != "1_baseline") or m["latency_over_row1"] == m["batch_time_over_row1"] == 1
 
 
+def test_augmentations_each_and_together(tmp_path: Path) -> None:
+    command = [sys.executable, str(BENCHMARKS / "augment.py"), "--rounds", "1", "--digits", "40"]
+    run = subprocess.run(
+        [*command, "--json", "results.json"], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert run.returncode == 0, run.stderr
+    assert "| Affine and Elastic " in run.stdout
+    measured = json.loads((tmp_path / "results.json").read_text())["measurements"]
+    names = ("Shift", "Erase", "Affine", "Elastic", "Affine and Elastic")
+    assert [(m["augmentation"], m["how"]) for m in measured] == [(n, how) for n in names for how in ("plain", "ours")]
+    assert all(0 < m["us_per_digit_min"] <= m["us_per_digit"] for m in measured)
+
+
 def test_the_readme_has_a_place_for_each_benchmark() -> None:
     text = (BENCHMARKS / "README.md").read_text()
-    for section in ("updates", "fit", "inference"):
+    for section in ("updates", "fit", "inference", "augment"):
         assert text.index(f"<!-- {section}: begin -->") < text.index(f"<!-- {section}: end -->")

@@ -21,7 +21,8 @@ BLOCK = re.compile(r"^```(python|diff|toml)\n# (\S+)\n(.*?\n)```$", re.M | re.S)
 EVIDENCE = {
     "A network": ("lightning_logs/**/config.yaml", "class_path: my_network.Perceptron"),
     "An activation": ("lightning_logs/**/config.yaml", "activation: mish"),
-    "A loss, or its targets": ("lightning_logs/**/config.yaml", "class_path: my_head.SmoothedCrossEntropy"),
+    "A loss, or its targets": ("lightning_logs/**/config.yaml", "class_path: my_head.Focal"),
+    "An augmentation": ("lightning_logs/**/config.yaml", "class_path: my_augmentation.Fade"),
     "An optimizer": ("lightning_logs/**/config.yaml", "class_path: my_optimizer.SignSGD"),
     "A schedule": ("lightning_logs/**/config.yaml", "class_path: my_schedule.WarmUpCosine"),
     "An export format": ("digits.npz", "H1w.npy"),

@@ -75,6 +75,26 @@ def test_scaled_tanh_and_another_target() -> None:
     assert torch.equal(head.probabilities(OUTPUTS).argsort(1), OUTPUTS.argsort(1))
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
+def test_smoothed_labels_are_trained_as_torch_smooths_them_and_not_reported(smoothing: float) -> None:
+    head = CrossEntropy(smoothing)
+    targets = (1 - smoothing) * F.one_hot(LABELS, 10) + smoothing / 10
+    expected = -(targets * OUTPUTS.log_softmax(1)).sum(1).mean()
+    torch.testing.assert_close(head.training_loss(OUTPUTS, LABELS), expected)
+    assert torch.equal(head.training_loss(OUTPUTS, LABELS), F.cross_entropy(OUTPUTS, LABELS, label_smoothing=smoothing))
+    assert torch.equal(head.loss(OUTPUTS, LABELS), F.cross_entropy(OUTPUTS, LABELS))
+
+
+def test_other_heads_train_what_they_report() -> None:
+    assert torch.equal(TanhMSE().training_loss(OUTPUTS, LABELS), TanhMSE().loss(OUTPUTS, LABELS))
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 1.0, float("nan")])
+def test_refuses_other_shares_of_smoothing(smoothing: float) -> None:
+    with pytest.raises(ValueError, match=r"smoothing: .*; allowed: a number from 0 to below 1"):
+        CrossEntropy(smoothing)
+
+
 @pytest.mark.parametrize("given", [("tanh", 1.1), ("tanh", 0.0), ("tanh", -1.0), ("scaled_tanh", 1.8)])
 def test_refuses_a_target_that_cannot_be_reached(given: tuple) -> None:
     with pytest.raises(ValueError, match=r"target: .*; allowed: a number above 0, at most 1"):

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 ROOT = Path(__file__).parents[2]
+AUGMENT = "[{class_path: Affine, init_args: {rotation: 10, scale: 0.1}}, {class_path: Elastic}, {class_path: Erase}]"
 ROW_5 = ROOT / "configs/article/5_dropout_relu.yaml"  # AdamW with a schedule, shifts and dropout
 TIMES = ("fit_seconds", "us_per_update")
 FOLDER = Path("lightning_logs/5_dropout_relu/run")
@@ -26,6 +27,7 @@ def arguments(compile: bool, *flags: object) -> list[str]:
     """A shortened row 5 on the digits that need no file: about a second of updates, either way."""
     size = {True: (1297, 12), False: (300, 6)}[compile]
     given = ["fit", "--config", ROW_5, "--data.source", "digits", "--data.train_size", size[0], "--data.test_size", 60]
+    given += ["--data.augment", AUGMENT, "--model.head.smoothing", 0.05]
     given += ["--data.block_size", 64, "--trainer.max_epochs", size[1], "--model.compile", str(compile).lower()]
     return [str(each) for each in (*given, "--trainer.logger.init_args.version", "run", *flags)]
 

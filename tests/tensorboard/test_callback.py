@@ -15,14 +15,15 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import metadata
 from torch.utils.tensorboard import SummaryWriter
 
-from lecun_repro import ConvNet1989, CrossEntropy, DigitClassifier, DigitsDataModule, FullyConnected1989
+from lecun_repro import ConvNet1989, CrossEntropy, DigitClassifier, DigitsDataModule, Elastic, FullyConnected1989
 from lecun_repro.__main__ import main
 from lecun_repro.cli.build import resolve
 from lecun_repro.models.base import Network
 from lecun_repro.runs.identity import config_hash
-from lecun_repro.tensorboard.callback import Pictures, draw_misses, draw_weights
+from lecun_repro.tensorboard.callback import Pictures, draw_misses, draw_presentations, draw_weights
 from lecun_repro.tensorboard.figures import (
     activations_figure,
+    augmentations_figure,
     coloured,
     confusion_figure,
     errors_figure,
@@ -35,6 +36,7 @@ ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "configs/article/5_dropout_relu.yaml"
 PARAMETERS = {f"weights/{layer}{kind}" for layer in ("H1", "H2", "H3", "out") for kind in "wb"}
 OF_THE_DIGITS = {"confusion/test", "errors/test"}
+AUGMENTED = {"augmentations/train": [0]}
 OF_THE_CONVNET = {"kernels/H1", "activations/H1", "activations/H2", "activations/H3"}
 CURVES = {f"{name}/{split}" for name in ("loss", "error", "misses") for split in ("train", "test")} | {"rate"}
 
@@ -81,7 +83,7 @@ def test_pictures_are_drawn_after_the_first_and_the_last_pass_and_those_asked_fo
     shown = events(fit("--pictures.every", every))
     drawn = {"rejection/test": [3]}
     if passes is not None:
-        drawn |= dict.fromkeys(OF_THE_DIGITS | OF_THE_CONVNET, passes)
+        drawn |= dict.fromkeys(OF_THE_DIGITS | OF_THE_CONVNET, passes) | AUGMENTED
     assert steps(shown, "images") == drawn
     assert steps(shown, "histograms") == ({} if passes is None else dict.fromkeys(PARAMETERS, passes))
     assert steps(shown, "scalars") == {tag: [1, 2, 3] for tag in CURVES}
@@ -158,6 +160,7 @@ def test_a_resumed_run_draws_nothing_twice_and_still_knows_where_it_started(monk
     fit("--ckpt_path", "saved.ckpt", "--seed_everything", 7, passes=4)
     shown = events(folder)
     assert steps(shown, "images")["errors/test"] == [1, 2, 4]
+    assert steps(shown, "images")["augmentations/train"] == [0]
     assert steps(shown, "scalars") == {tag: [1, 2, 3, 4] for tag in CURVES}
     expected = ConvNet1989(activation="relu", seed=1337).H1w[:, 0].detach().numpy()
     assert len(starts) == 3
@@ -226,6 +229,7 @@ def test_the_layers_one_after_the_other_are_the_network(network: Network) -> Non
 
 def test_a_fully_connected_network_shows_its_hidden_units() -> None:
     shown = events(fit(passes=1, config=ROOT / "configs/1989/4_fully_connected.yaml"))
+    assert "augmentations/train" not in steps(shown, "images")  # there are none
     assert set(steps(shown, "images")) == OF_THE_DIGITS | {"kernels/hidden", "activations/hidden", "rejection/test"}
     assert "weights/hiddenw" in shown.Tags()["histograms"]
     assert {node.name.split("/")[0] for node in shown.Graph().node} == {"digit", "hidden", "output"}
@@ -314,6 +318,29 @@ def test_every_error_has_its_caption() -> None:
     figure = errors_figure(digits, captions, "Errors")
     assert words(figure) == ["Errors", *captions]
     assert words(errors_figure(digits[:0], [], "None")) == ["None"]
+
+
+def test_presentations_are_those_that_the_training_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple] = []
+    monkeypatch.setattr(
+        "lecun_repro.tensorboard.callback.figures.augmentations_figure", lambda *given: drawn.append(given) or Figure()
+    )
+    data = DigitsDataModule("digits", train_size=60, test_size=40, shift="roll", augment=[Elastic()], block_size=7)
+    data.setup()
+    writer = SummaryWriter("logs")
+    draw_presentations(writer, data.augmentations, data.train)
+    writer.close()
+    ((digits, presented, title),) = drawn
+    seen = torch.cat([block.images.flatten(0, 1) for block in data.train_dataloader()])[:, 0]  # the first pass
+    first = [data.train.labels.tolist().index(digit) for digit in range(10)]
+    assert np.array_equal(digits, data.train.images[first, 0])
+    assert presented.shape == (6, 10, 16, 16) and np.array_equal(presented[0], seen[first])
+    assert title.endswith("what Shift + Elastic makes of it")
+
+
+def test_presentations_have_a_line_for_every_pass() -> None:
+    figure = augmentations_figure(-np.ones((10, 16, 16)), -np.ones((2, 10, 16, 16)), "Augmented")
+    assert words(figure) == ["Augmented", "as it is", "pass 1", "pass 2"]
 
 
 def test_errors_are_the_missed_digits_the_most_confident_first(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,6 +122,7 @@ def plain_loop(
 
 ROW_1 = Case(TanhMSE, "tanh", functools.partial(SGD, lr=0.03), dropout=0.0)
 ROW_5 = Case(CrossEntropy, "relu", functools.partial(AdamW, lr=3e-4))
+SMOOTHED = ROW_5._replace(head=functools.partial(CrossEntropy, 0.1))
 
 
 def assert_eager_equals_plain(case: Case, images: Tensor, labels: Tensor) -> None:
@@ -260,7 +261,7 @@ def test_state_goes_on_in_a_plain_optimizer_and_back(name: str) -> None:
 # What the traced graph has in it and what it reads: run as it is, without the compiler
 
 
-@pytest.mark.parametrize("case", [ROW_1, ROW_1._replace(batch=32), ROW_5._replace(batch=33)])
+@pytest.mark.parametrize("case", [ROW_1, ROW_1._replace(batch=32), ROW_5._replace(batch=33), SMOOTHED])
 def test_traced_equals_eager_without_dropout_and_by_convolution(case: Case, traced: list) -> None:
     made, other, examples = case.make(), case.make(), case.examples(5)
     losses = CompiledUpdates(made)(examples)

@@ -143,9 +143,10 @@ def check_data(data: Namespace, trainer: Namespace) -> None:
     with prefixed("trainer."):
         counts.updates(trainer.limit_train_batches)
     for number, augmentation in enumerate(data.augment or []):
-        if import_object(path := augmentation.class_path).__abstractmethods__:
-            key, allowed = f"data.augment[{number}].class_path", "a subclass of Augmentation with `draw` and `apply`"
-            raise BadArgument(key, path, allowed)
+        key, kind = f"data.augment[{number}]", import_object(path := augmentation.class_path)
+        if kind.__abstractmethods__:
+            raise BadArgument(f"{key}.class_path", path, "a subclass of Augmentation with `draw` and `apply`")
+        tried(key, augmentation, kind)
 
 
 def check_optimizer(config: Namespace) -> Optimizer:

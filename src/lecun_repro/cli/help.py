@@ -1,4 +1,4 @@
-"""`--help`: model and data first, with the arguments of every network and head, and Lightning's trainer last."""
+"""`--help`: model and data first, with the arguments of all classes that go there, and Lightning's trainer last."""
 
 import argparse
 
@@ -6,6 +6,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 import lecun_repro
 from lecun_repro.cli.parser import DigitsParser
+from lecun_repro.data.augment import Augmentation
 from lecun_repro.models.base import Network
 from lecun_repro.models.heads import Head
 
@@ -35,6 +36,7 @@ ARGUMENTS = {
     "lr_scheduler": "Stepped once per pass; any of torch.optim.lr_scheduler by name or import path, or null for a "
     "constant rate. `--lr_scheduler.help LinearLR` lists its arguments.",
 }
+BASES = {"model.network": Network, "model.head": Head, "data.augment": Augmentation}
 TO_GO_ON = "A checkpoint that `fit` wrote, a local file to go on from."
 
 
@@ -68,7 +70,7 @@ class HelpfulParser(DigitsParser):
         if self.description not in SUBCOMMANDS.values():
             return text
         before, trainer = text.split(TITLES["trainer"])  # the last of the groups
-        classes = [class_help(key, base) for key, base in (("model.network", Network), ("model.head", Head))]
+        classes = [class_help(key, base) for key, base in BASES.items()]
         return f"{before}{''.join(classes)}{TITLES['trainer']}{trainer}"
 
 

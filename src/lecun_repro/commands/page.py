@@ -71,7 +71,7 @@ def page(model: DigitClassifier, saved: dict[str, Any], to: str = "a page") -> t
 
 
 def origin(saved: dict[str, Any]) -> dict[str, Any]:
-    """Row, seed, digits and final results of a checkpoint, as plain values; None for what it does not say."""
+    """Row, seed, digits, frame and final results of a checkpoint, as plain values; None for what it does not say."""
     row, config, results = saved.get("row"), saved["config"], final_results(saved)
     tested = next((split for split in ("test", "holdout") if split in results), None)
     data = config.get("data")
@@ -80,6 +80,7 @@ def origin(saved: dict[str, Any]) -> dict[str, Any]:
         "title": BY_ROW[row].title if isinstance(row, str) and row in BY_ROW else None,
         "seed": config.get("seed_everything") if isinstance(config.get("seed_everything"), int) else None,
         "source": str(data.get("source")) if isinstance(data, dict) else None,
+        "frame": "paper" if isinstance(data, dict) and data.get("frame") == "paper" else "article",
         "trained_on": results["train"]["n"] if "train" in results else None,
         "split": tested,
         "n": results[tested]["n"] if tested else None,

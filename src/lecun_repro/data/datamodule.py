@@ -12,7 +12,7 @@ from lecun_repro.data.download import data_root
 from lecun_repro.data.draws import DrawName
 from lecun_repro.data.images import ImageDigits, read_images
 from lecun_repro.data.plan import plan, require_integer
-from lecun_repro.data.sources.base import find_source
+from lecun_repro.data.sources.base import FrameName, find_source
 from lecun_repro.data.splits import EvaluatedSplit, Split
 from lecun_repro.errors import BadArgument, DataError
 
@@ -29,6 +29,9 @@ class DigitsDataModule(LightningDataModule):
             2,007), or the seed of another draw, an integer from 0.
         train_size: Number of training digits, if not the draw's own.
         test_size: Number of test digits, if not the draw's own; 10000 are all of MNIST's.
+        frame: What of MNIST's 28x28 pixels is reduced to 16x16: `article` (all, with their margins of 4 pixels) or
+            `paper` (the middle 24x24, so that the digit fills the field as the paper's digits do). Images to
+            predict are framed likewise.
         holdout: Number of training digits, the last ones, that are kept out of training and evaluated in the
             place of the test digits, which are then not loaded.
         shift: Move each digit by -1, 0 or 1 pixel either way whenever it is presented: `roll` (pixels leaving
@@ -63,6 +66,7 @@ class DigitsDataModule(LightningDataModule):
         draw: DrawName | NonNegativeInt = "article",
         train_size: PositiveInt | None = None,
         test_size: PositiveInt | None = None,
+        frame: FrameName = "article",
         holdout: NonNegativeInt = 0,
         shift: ShiftKind | None = None,
         augment: list[Augmentation] | None = None,
@@ -73,13 +77,14 @@ class DigitsDataModule(LightningDataModule):
         images: list[str] | str | None = None,
     ) -> None:
         super().__init__()
-        self.counts = plan(source, draw, train_size, test_size, holdout, batch_size)
+        self.counts = plan(source, draw, train_size, test_size, holdout, batch_size, frame)
         if shift not in (None, *get_args(ShiftKind)):
             raise BadArgument("shift", shift, "roll, pad or null")
         require_integer("block_size", block_size, 1)
         require_integer("seed", seed, 0)
         self.source = source
         self.draw = draw
+        self.frame = frame
         self.shift = shift
         self.augmentations = Augmentations(shift, augment or (), seed)
         self.block_size = block_size
@@ -136,7 +141,7 @@ class DigitsDataModule(LightningDataModule):
         if self.images is not None:
             if stage not in (None, "predict"):
                 raise DataError(f"data.images can be predicted alone; they have no labels to {stage} with")
-            self.image_digits = self.image_digits or read_images(self.images)
+            self.image_digits = self.image_digits or read_images(self.images, self.frame)
             return
         if 0 < (fraction := getattr(self.trainer, "overfit_batches", 0)) < 1:
             raise BadArgument("overfit_batches", fraction, "a whole number of updates")
@@ -146,6 +151,7 @@ class DigitsDataModule(LightningDataModule):
     def load(self) -> dict[str, Split]:
         """The splits by their names; files are opened only for what is evaluated."""
         source, root, counts = find_source(self.source), data_root(self.root), self.counts
+        source.frame = self.frame
         order = source.order(self.draw)
         drawn = source.load("train", order.train[: counts.train + counts.holdout], root)
         if counts.holdout:

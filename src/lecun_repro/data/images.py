@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from lecun_repro.data.normalisation import FIELD, Blank, Unreadable, normalised
+from lecun_repro.data.sources.base import FrameName
 from lecun_repro.data.sources.mnist import to_16x16
 from lecun_repro.data.splits import Split
 from lecun_repro.errors import DataError
@@ -39,11 +40,12 @@ class ImageDigits(NamedTuple):
     skipped: list[tuple[str, str]]  # the other files, each with the reason
 
 
-def read_images(images: str | Iterable[str]) -> ImageDigits:
+def read_images(images: str | Iterable[str], frame: FrameName = "article") -> ImageDigits:
     """The digits of all files that `images` names.
 
     Args:
         images: A file or pattern, or several, see `find_files`.
+        frame: The frame that they are shown in, as MNIST's digits are.
 
     Raises:
         DataError: One of them names no file.
@@ -55,7 +57,8 @@ def read_images(images: str | Iterable[str]) -> ImageDigits:
             files.append(file)
         except Unreadable as reason:
             skipped.append((file, str(reason)))
-    return ImageDigits(files, Split(to_16x16(np.concatenate(digits)), torch.full((len(files),), -1)), skipped)
+    small = to_16x16(np.concatenate(digits), frame)
+    return ImageDigits(files, Split(small, torch.full((len(files),), -1)), skipped)
 
 
 def find_files(images: str | Iterable[str]) -> list[str]:

@@ -41,6 +41,7 @@ def plan(
     test_size: int | None,
     holdout: int,
     batch_size: int | str,
+    frame: str = "article",
     **others: Any,
 ) -> Counts:
     """The counts of a data configuration, from the arguments of `DigitsDataModule`; the `others` have no part in them.
@@ -51,6 +52,9 @@ def plan(
     digits = find_source(source)
     if draw not in ("article", "full"):
         require_integer("draw", draw, 0, MOST_SEED, "article, full or ")
+    if frame not in digits.frames:
+        allowed = ", ".join(digits.frames)
+        raise BadArgument("frame", frame, allowed if len(digits.frames) > 1 else f"{allowed}, the only one of {source}")
     sizes = dict(digits.sizes(draw))
     for part, asked in (("train", train_size), ("test", test_size)):
         has = digits.counts[part]

@@ -25,6 +25,10 @@ class Head(nn.Module):
         """Outputs of the network (n, 10) and labels (n,) -> the mean loss, a scalar."""
         return self.criterion(self.activation(outputs), labels)
 
+    def training_loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """What the updates descend where it is another than the loss that is reported; of the same shapes."""
+        return self.loss(outputs, labels)
+
     def probabilities(self, outputs: Tensor) -> Tensor:
         """Outputs of the network (n, 10) -> what stands for the confidence in each digit, (n, 10), rows sum to 1."""
         raise NotImplementedError
@@ -74,13 +78,30 @@ class TanhMSE(Head):
 
 
 class CrossEntropy(Head):
-    """Logits and the mean cross-entropy (article, from its second row on)."""
+    """Logits and the mean cross-entropy (article, from its second row on).
+
+    Args:
+        smoothing: Share of each training target that is spread evenly over the ten digits (label smoothing), from 0 to
+            below 1. The loss that is reported is that of the plain labels.
+
+    Raises:
+        BadArgument: a smoothing outside of that.
+    """
+
+    def __init__(self, smoothing: float = 0.0) -> None:
+        super().__init__()
+        if not 0 <= smoothing < 1:
+            raise BadArgument("smoothing", smoothing, "a number from 0 to below 1")
+        self.smoothing = smoothing
 
     def activation(self, outputs: Tensor) -> Tensor:
         return outputs
 
     def criterion(self, activations: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(activations, labels)
+
+    def training_loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(self.activation(outputs), labels, label_smoothing=self.smoothing)
 
     def probabilities(self, outputs: Tensor) -> Tensor:
         return outputs.softmax(1)

@@ -8,6 +8,7 @@ from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from lecun_repro.data.augment import Augmentations
 from lecun_repro.data.splits import Split
 from lecun_repro.errors import one_line
 from lecun_repro.models.base import Network
@@ -16,11 +17,14 @@ from lecun_repro.tensorboard.writer import show_graph, writer_of
 from lecun_repro.training.module import DigitClassifier
 
 SHOWN = 60  # missed digits in their grid
+PRESENTED = 6  # passes whose augmented digits are shown
 MOST = 1e20  # where the bins of TensorBoard's histograms end
 
 
 class Pictures(Callback):
     """Draws the network's graph, kernels, activations and weights, its confusions and the digits that it misses.
+
+    Where digits are augmented, it also draws some of the presentations that the fit starts with.
 
     A network says itself what there is to draw: see `Network.layers` and `Network.kernels`.
 
@@ -43,6 +47,12 @@ class Pictures(Callback):
                 show_graph(writer, pl_module.network)
             except Exception as error:  # of a network of one's own, which need not be traceable
                 pl_module.print(f"no graph in TensorBoard: {one_line(str(error))[:200]}")
+
+    def on_train_start(self, trainer: Trainer, pl_module: DigitClassifier) -> None:  # type: ignore[override]
+        augmentations: Augmentations = trainer.datamodule.augmentations  # type: ignore[attr-defined]
+        resumes = trainer.current_epoch > 0
+        if augmentations.steps and not resumes and (writer := self._writer(trainer)) is not None:
+            draw_presentations(writer, augmentations, trainer.datamodule.train)  # type: ignore[attr-defined]
 
     def on_validation_end(self, trainer: Trainer, pl_module: DigitClassifier) -> None:  # type: ignore[override]
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
@@ -98,13 +108,29 @@ def draw_weights(writer: SummaryWriter, network: Network, start: dict[str, Tenso
 def draw_activations(writer: SummaryWriter, module: DigitClassifier, split: str, digits: Split, number: int) -> None:
     """What the first digit of each class activates in the hidden layers after pass `number`."""
     hidden = list(module.network.layers().items())[:-1]
-    first = torch.tensor([int((digits.labels == digit).nonzero()[0]) for digit in digits.labels.unique()])
+    first = first_of_each(digits)
     value = on_device(digits.images[first], module)
     for name, layer in hidden:
         value = layer(value)
         title = f"{name} of one digit of each class ({split}), pass {number}"
         figure = figures.activations_figure(digits.images[first, 0].numpy(), value.cpu().numpy(), title)
         writer.add_figure(f"activations/{name}", figure, number)
+
+
+def draw_presentations(writer: SummaryWriter, augmentations: Augmentations, digits: Split) -> None:
+    """The first training digit of each class, as it is and as it is presented in the first passes."""
+    first = first_of_each(digits)
+    passes = [augmentations.draw(len(digits.labels), number) for number in range(PRESENTED)]
+    presented = torch.stack([augmentations.apply(digits.images[first], drawn, first)[:, 0] for drawn in passes])
+    names = " + ".join(type(augmentation).__name__ for augmentation, *_ in augmentations.steps)
+    title = f"One training digit of each class, and what {names} makes of it"
+    figure = figures.augmentations_figure(digits.images[first, 0].numpy(), presented.numpy(), title)
+    writer.add_figure("augmentations/train", figure, 0)
+
+
+def first_of_each(digits: Split) -> Tensor:
+    """Indices of the first digit of each class that there is."""
+    return torch.tensor([int((digits.labels == digit).nonzero()[0]) for digit in digits.labels.unique()])
 
 
 def draw_misses(writer: SummaryWriter, module: DigitClassifier, split: str, digits: Split, number: int) -> None:

@@ -94,6 +94,18 @@ def errors_figure(digits: Array, captions: Sequence[str], title: str) -> Figure:
     return sheet.figure()
 
 
+def augmentations_figure(digits: Array, presentations: Array, title: str) -> Figure:
+    """Digits (n, height, width) above how each is presented, (times, n, height, width); from -1 to 1 (ink)."""
+    cell, top, left = 68, 44, MARGIN + 84
+    sheet = _Sheet(left + len(digits) * cell + MARGIN, top + (len(presentations) + 1) * cell + 22, title)
+    sheet.paste(left, top, mosaic(inked(digits), len(digits), cell))
+    sheet.paste(left, top + cell + 8, mosaic(inked(np.concatenate(presentations)), len(digits), cell))
+    names = ["as it is", *(f"pass {number}" for number in range(1, len(presentations) + 1))]
+    for line, name in enumerate(names):
+        sheet.text(MARGIN, top + line * cell + (8 if line else 0) + cell // 2, name, colour=GREY)
+    return sheet.figure()
+
+
 def coloured(values: Array, limit: float, colours: str = SIGNED, signed: bool = True) -> Array:
     """Values of any shape -> their colours, (..., 3) bytes, from -limit, or from 0, to the limit."""
     finite = np.nan_to_num(np.asarray(values, dtype=float), nan=0.0, posinf=limit, neginf=-limit)

@@ -104,7 +104,7 @@ class Updates:
 
     def loss(self, prepared: Tensor, labels: Tensor, keep: Tensor | None = None) -> Tensor:
         """The loss that one update descends: its digits' mean, with the units that `keep` leaves in."""
-        return self.head.loss(self.network.outputs(prepared, keep), labels)
+        return self.head.training_loss(self.network.outputs(prepared, keep), labels)
 
 
 def eager_updates(updates: Updates, examples: Examples) -> Tensor:
@@ -236,7 +236,7 @@ class CompiledUpdates:
             with torch.enable_grad(), self._dropout(numbers[count]):
                 weights = [p.detach().requires_grad_() for p in step.weights(tree)]
                 given = {names[p]: weight for p, weight in zip(step.params, weights, strict=True)}
-                loss = updates.head.loss(functional_call(outputs, given, (prepared, *masks)), labels)
+                loss = updates.head.training_loss(functional_call(outputs, given, (prepared, *masks)), labels)
                 grads = list(torch.autograd.grad(loss, weights, allow_unused=True))
             for p, grad in zip(step.params, grads, strict=True):
                 if grad is None:

@@ -5,13 +5,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from lecun_repro.data.draws import Draw, DrawName, in_file_order, permuted
 from lecun_repro.data.splits import Split
 from lecun_repro.errors import BadArgument
+
+FrameName = Literal["article", "paper"]
 
 
 class Source(ABC):
@@ -23,6 +25,12 @@ class Source(ABC):
 
     counts: ClassVar[Mapping[str, int]]
     """Digits that the source has, for `train` and `test`."""
+
+    frames: ClassVar[tuple[FrameName, ...]] = ("article",)
+    """The frames that the source can show its digits in."""
+
+    frame: FrameName = "article"
+    """The one that `load` shows them in."""
 
     def sizes(self, draw: DrawName | int) -> Mapping[str, int]:
         """Digits that a draw takes of `train` and `test` where no other numbers are asked for: by default, all."""

@@ -16,7 +16,7 @@ from torch.nn.functional import interpolate
 
 from lecun_repro.data.download import check_digest, obtain
 from lecun_repro.data.draws import ARTICLE_SEED, Draw, DrawName, permuted
-from lecun_repro.data.sources.base import Source
+from lecun_repro.data.sources.base import FrameName, Source
 from lecun_repro.data.splits import Split
 from lecun_repro.errors import DataError
 
@@ -36,6 +36,7 @@ DIGESTS = {  # sha256 of the decompressed files
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
+MARGINS: dict[FrameName, int] = {"article": 0, "paper": 2}  # pixels left out on each side of the 28
 CHUNK = 4096  # digits converted at a time
 ARTICLE_SIZES = {"train": 7_291, "test": 2_007}  # as many as the paper had
 FULL = 50_000  # the article's "50k": which 50,000 it leaves unsaid; the first are our choice
@@ -49,6 +50,7 @@ class MNIST(Source):
     """
 
     counts: ClassVar = {"train": 60_000, "test": 10_000}
+    frames: ClassVar = tuple(MARGINS)
 
     def sizes(self, draw: DrawName | int) -> Mapping[str, int]:
         return ARTICLE_SIZES | ({"train": FULL} if draw == "full" else {})
@@ -62,7 +64,7 @@ class MNIST(Source):
         count, (images_name, labels_name) = self.counts[part], FILES[part]
         labels = _obtain(labels_name, root, (count,))
         images = _obtain(images_name, root, (count, 28, 28))
-        return Split(to_16x16(images[indices]), torch.from_numpy(labels[indices].astype(np.int64)))
+        return Split(to_16x16(images[indices], self.frame), torch.from_numpy(labels[indices].astype(np.int64)))
 
 
 def _obtain(name: str, root: Path, shape: tuple[int, ...]) -> np.ndarray:
@@ -95,11 +97,15 @@ def parse_idx(content: bytes, shape: tuple[int, ...]) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=len(header)).reshape(shape)
 
 
-def to_16x16(images: np.ndarray) -> Tensor:
+def to_16x16(images: np.ndarray, frame: FrameName = "article") -> Tensor:
     """(n, 28, 28) uint8 to (n, 1, 16, 16) float32 in [-1, 1].
 
-    As the article's code does it: divided by 127.5, minus 1, then bilinear without antialiasing.
+    As the article's code does it: divided by 127.5, minus 1, then bilinear without antialiasing. In the frame `paper`
+    likewise of the middle 24x24, MNIST's box of 20x20 with 2 pixels around it: the digit fills the field, as the
+    paper's do. MNIST centres digits by their mass, so that 12 in 100 reach beyond; of all ink 0.24 % is left out.
     """
+    margin = MARGINS[frame]
+    images = images[:, margin : 28 - margin, margin : 28 - margin]
     small = torch.empty(len(images), 1, 16, 16)
     for first in range(0, len(images), CHUNK):
         chunk = torch.from_numpy(images[first : first + CHUNK].astype(np.float32))[:, None]
