@@ -213,7 +213,7 @@ def test_the_text_is_the_configuration(page: Page, runs: dict[str, Any]) -> None
     page.shows("configuration/text_summary", *runs)
     page.until(lambda: any("seed_everything: 1337" in text for text in page.texts()), lambda: "no configuration")
     (first, *_) = (text for text in page.texts() if "seed_everything: 1337" in text)
-    for line in ("class_path: lecun_repro.network.ConvNet1989", "class_path: torch.optim.SGD", "max_epochs:"):
+    for line in ("class_path: lecun_repro.ConvNet1989", "class_path: torch.optim.SGD", "max_epochs:"):
         assert line in first
     page.keep("text")
 
