@@ -57,7 +57,8 @@ def read(path: Path) -> bytes | None:
     package, digest = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
     if _digest(path, package) == digest:
         return package
-    print(f"{path} is damaged, or of another format: compiled again", file=sys.stderr)
+    with suppress(OSError, ValueError):  # standard error may be closed
+        print(f"{path} is damaged, or of another format: not used", file=sys.stderr)
     return None
 
 
