@@ -94,7 +94,7 @@ def check(folder: Path, flips: int, cuts: int, compiled: int) -> tuple[Counter[s
     content = path.read_bytes()
     counts: Counter[str] = Counter()
     faults = [] if len(undisturbed) == 3 else [f"undisturbed: {undisturbed}"]
-    said = f"{path} is damaged, or of another format: not used\n"
+    said = f"{path} is damaged, or of another format: built again\n"
     for number, (kind, damaged) in enumerate(damages(content, flips, cuts), 1):
         path.write_bytes(damaged)
         counts[kind] += 1

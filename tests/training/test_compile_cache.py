@@ -282,12 +282,9 @@ def test_a_build_that_fails_leaves_one_line_and_no_file(
     assert kept(cache) == []
 
 
-def test_what_is_not_in_the_cache_is_built_only_where_it_may_be(cache: Path, handed_out: list[bytes]) -> None:
-    with pytest.raises(CompileError, match="not in the cache"):
-        load_or_build(*small(), may_build=False)
-    load_or_build(*small())
-    load_or_build(*small(), may_build=False)
-    assert handed_out == [b"a package"] * 2
+def test_a_folder_that_is_only_to_be_read_is_not_built_for(cache: Path, handed_out: list, monkeypatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != cache)
+    assert_refused(f"^{cache} cannot be written")
 
 
 # What killed builds leave
@@ -356,7 +353,7 @@ def test_a_package_is_private_and_verified(cache: Path, handed_out: list[bytes],
         load_or_build(*small())
         assert path.read_bytes() == content
     assert set(handed_out) == {b"a package"}
-    assert capfd.readouterr().err == f"{path} is damaged, or of another format: not used\n" * len(damaged)
+    assert capfd.readouterr().err == f"{path} is damaged, or of another format: built again\n" * len(damaged)
 
 
 def test_what_others_may_write_or_own_is_not_used(cache: Path, handed_out: list[bytes], monkeypatch) -> None:

@@ -72,14 +72,12 @@ def folder() -> Path:
         raise CompileError(f"there is no home folder to keep the result in; {FOLDER_VARIABLE} may name one") from None
 
 
-def load_or_build(
-    scan: torch.nn.Module, carry: Sequence[Tensor], xs: Sequence[Tensor], may_build: bool = True
-) -> Callable:
-    """A compiled `scan(carry, xs)` whose number of repetitions is free; from the cache alone, unless it `may_build`.
+def load_or_build(scan: torch.nn.Module, carry: Sequence[Tensor], xs: Sequence[Tensor]) -> Callable:
+    """A compiled `scan(carry, xs)` whose number of repetitions is free.
 
     Raises:
-        CompileError: no C++ compiler, a folder that cannot be written or that others may write, a graph that does not
-            compile, or one that is not in the cache and may not be built.
+        CompileError: no C++ compiler, a folder that cannot be written or that others may write, or a graph that does
+            not compile.
     """
     if (version := compiler()) is None:
         raise CompileError("there is no working C++ compiler (g++, or what CXX names)")
@@ -90,8 +88,6 @@ def load_or_build(
         with _scratch(packages) as scratch, _probes_kept(packages, version):
             path = packages / f"{key(scan, carry, xs, f'{version}, {_vector_instructions()}')}.pt2"
             if (package := read(path)) is None:
-                if not may_build:
-                    raise CompileError("they are not in the cache, and this run is too short for compiling to pay")
                 if not os.access(packages, os.W_OK):
                     raise CompileError(f"{packages} cannot be written")
                 package = build(scan, carry, xs, scratch)

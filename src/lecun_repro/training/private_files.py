@@ -58,7 +58,7 @@ def read(path: Path) -> bytes | None:
     if _digest(path, package) == digest:
         return package
     with suppress(OSError, ValueError):  # standard error may be closed
-        print(f"{path} is damaged, or of another format: not used", file=sys.stderr)
+        print(f"{path} is damaged, or of another format: built again", file=sys.stderr)
     return None
 
 
