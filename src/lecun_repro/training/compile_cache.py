@@ -1,26 +1,36 @@
 """Compiled scans as ahead-of-time packages, in a folder of the user's.
 
 A package is keyed by everything it depends on, so that none is ever stale: the traced graph with its constants, shapes
-and device, the versions of torch and of the C++ compiler, the processor and the compiler's settings. It is built in a
-temporary folder and moved into place, so that runs that build the same one at the same time do not disturb each other.
+and device, the versions of torch and of the C++ compiler, the processor, the vector instructions that inductor has
+chosen, the number of threads and inductor's settings.
+
+It is native code. So it is loaded only from a folder and a file that are the user's own and that nobody else may write,
+and only when its digest is right; the bytes that are loaded are those that were verified. It is built in a temporary
+folder that holds all that inductor writes, and moved into place whole: a build that is killed leaves nothing that
+another would use, and two that build the same one at the same time do not disturb each other.
 """
 
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import torch
 from torch import Tensor
-from torch._inductor.runtime.cache_dir_utils import default_cache_dir
+from torch._inductor import config as inductor_config
+from torch._inductor.cpu_vec_isa import VecISA, pick_vec_isa
+
+from lecun_repro.training.private_files import NotPrivate, check_private, read, sweep, temporary_prefix, write
 
 FOLDER_VARIABLE = "LECUN_REPRO_CACHE"
 SETTINGS = {
@@ -38,7 +48,7 @@ class CompileError(RuntimeError):
 
 def compiler() -> str | None:
     """The first line of the C++ compiler's `--version`, or None where there is none that works."""
-    command = os.environ.get("CXX", "g++")
+    command = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")  # as inductor chooses it
     if shutil.which(command) is None:
         return None
     try:
@@ -49,40 +59,58 @@ def compiler() -> str | None:
 
 
 def folder() -> Path:
-    """Where packages are kept: `$LECUN_REPRO_CACHE`, else `lecun-repro` in the user's cache folder."""
-    if given := os.environ.get(FOLDER_VARIABLE):
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lecun-repro"
+    """Where packages are kept: `$LECUN_REPRO_CACHE`, else `lecun-repro` in the user's cache folder.
+
+    Raises:
+        CompileError: the user has no home, and names no folder.
+    """
+    if named := os.environ.get(FOLDER_VARIABLE):
+        return Path(named).absolute()
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "lecun-repro"
+    except RuntimeError:
+        raise CompileError(f"there is no home folder to keep the result in; {FOLDER_VARIABLE} may name one") from None
 
 
 def load_or_build(scan: torch.nn.Module, carry: Sequence[Tensor], xs: Sequence[Tensor]) -> Callable:
     """A compiled `scan(carry, xs)` whose number of repetitions is free.
 
     Raises:
-        CompileError: no C++ compiler, a folder that cannot be written, or a graph that does not compile.
+        CompileError: no C++ compiler, a folder that cannot be written or that others may write, or a graph that does
+            not compile.
     """
     if (version := compiler()) is None:
         raise CompileError("there is no working C++ compiler (g++, or what CXX names)")
-    path = folder() / f"{key(scan, carry, xs, version)}.pt2"
     try:
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            build(scan, carry, xs, path)
-        return load(path, len(carry))
+        packages = folder()
+        packages.mkdir(mode=0o700, parents=True, exist_ok=True)
+        check_private(packages)
+        with _scratch(packages) as scratch, _probes_kept(packages, version):
+            path = packages / f"{key(scan, carry, xs, f'{version}, {_vector_instructions()}')}.pt2"
+            if (package := read(path)) is None:
+                if not os.access(packages, os.W_OK):
+                    raise CompileError(f"{packages} cannot be written")
+                package = build(scan, carry, xs, scratch)
+                write(path, package)
+            return load(package, scratch, len(carry))
+    except CompileError:
+        raise
+    except NotPrivate as error:
+        raise CompileError(str(error)) from None
     except Exception as error:  # whatever the compiler stumbles over, the eager path is there
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise CompileError(f"{type(error).__name__}: {reason[0]}") from error
 
 
-def load(path: Path, carried: int) -> Callable:
-    """The package at `path` as `(carry, xs) -> (carry, losses)`.
+def load(package: bytes, scratch: Path, carried: int) -> Callable:
+    """A package as `(carry, xs) -> (carry, losses)`.
 
     By the loader itself: `aoti_load_package` first probes the machine's vector instructions, for most of a second,
-    which the package's key has already answered for.
+    which the package's key has already answered for. The loader no longer needs `scratch` once the code is loaded.
     """
-    # It unpacks the code into a temporary folder, and no longer needs that once the code is loaded.
-    with _scratch(path.parent) as temporary, mock.patch.dict(os.environ, TMPDIR=temporary):
-        loader = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, -1)
+    path = scratch / "verified.pt2"
+    path.write_bytes(package)
+    loader = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, -1)
 
     def run(carry: Sequence[Tensor], xs: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
         outputs = loader.boxed_run([*carry, *xs])
@@ -91,33 +119,30 @@ def load(path: Path, carried: int) -> Callable:
     return run
 
 
-def build(scan: torch.nn.Module, carry: Sequence[Tensor], xs: Sequence[Tensor], path: Path) -> None:
-    """Compiles `scan` into the package `path`."""
+def build(scan: torch.nn.Module, carry: Sequence[Tensor], xs: Sequence[Tensor], scratch: Path) -> bytes:
+    """`scan`, compiled, as a package."""
     repetitions = torch.export.Dim("repetitions", min=1, max=2**31)
     # Two repetitions are enough of an example, and keep the export from tracing large tensors.
     example = tuple(x[:1].expand(2, *x.shape[1:]).contiguous() for x in xs)
-    with (
-        _scratch(path.parent) as temporary,
-        mock.patch.dict(os.environ, TMPDIR=temporary),  # the compiler's
-        _inductor_beside(path.parent),
-        _quiet(),
-    ):
+    path = scratch / "built.pt2"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own deprecations inside export and inductor are not the user's
         program = torch.export.export(
             scan, (list(carry), example), dynamic_shapes=([None] * len(carry), tuple({0: repetitions} for _ in xs))
         )
-        built = Path(temporary) / path.name
         torch._inductor.aoti_compile_and_package(
-            program, package_path=str(built), inductor_configs=dict(SETTINGS)
+            program, package_path=str(path), inductor_configs=dict(SETTINGS)
         )  # it writes into them
-        os.replace(built, path)
+    return path.read_bytes()
 
 
-def key(scan: torch.nn.Module, carry: Sequence[Tensor], xs: Sequence[Tensor], compiler_version: str) -> str:
-    """The name of the package: a digest of all that it depends on."""
+def key(scan: torch.nn.Module, carry: Sequence[Tensor], xs: Sequence[Tensor], toolchain: str) -> str:
+    """The name of the package: a digest of all that it depends on. The toolchain is the compiler and its target."""
     digest = hashlib.sha256()
     graph: Any = scan.update
-    facts = [graph.code, SETTINGS, torch.__version__, torch.version.cuda, compiler_version, platform.python_version()]
-    facts += [torch.backends.cpu.get_cpu_capability(), _processor(), platform.platform()]
+    facts = [graph.code, SETTINGS, torch.__version__, torch.version.cuda, toolchain, platform.python_version()]
+    facts += [torch.backends.cpu.get_cpu_capability(), _processor(), platform.system(), platform.libc_ver()]
+    facts += [torch.get_num_threads(), sorted(_inductor_settings().items())]
     facts += [(tuple(t.shape), t.stride(), t.dtype, t.device.type) for t in carry]
     facts += [(tuple(x.shape[1:]), x.dtype, x.device.type) for x in xs]
     if any(t.device.type == "cuda" for t in carry):
@@ -129,43 +154,70 @@ def key(scan: torch.nn.Module, carry: Sequence[Tensor], xs: Sequence[Tensor], co
     return digest.hexdigest()[:32]
 
 
+def _inductor_settings() -> dict[str, Any]:
+    """Those that inductor's own cache depends on, but for its note of the target, which a build writes there."""
+    return {k: v for k, v in inductor_config.save_config_portable().items() if k != "aot_inductor.metadata"}
+
+
 def _processor() -> str:
-    """What code may be generated for: the processor's model and features, where the system tells."""
+    """What code may be generated for: the processor's model and features, from Linux's /proc, else from torch."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return platform.processor()
+        return f"{platform.machine()} {platform.processor()} {sorted(torch.cpu.get_capabilities().items())}"
     return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
 
 
-def _scratch(beside: Path) -> tempfile.TemporaryDirectory:
-    """A temporary folder beside the packages, or wherever the system has one, where those are only to be read."""
-    writable = os.access(beside, os.W_OK)
-    return tempfile.TemporaryDirectory(dir=beside if writable else None, prefix=".building-")
+def _vector_instructions() -> str:
+    """Those that inductor generates code for here; none, if its probe of them has failed."""
+    chosen = pick_vec_isa()
+    return f"{chosen.bit_width()} bits: {chosen} {chosen.build_arch_flags()}"
 
 
 @contextmanager
-def _inductor_beside(packages: Path):
-    """Inductor keeps what it caches beside the packages, unless the user has named a place for it.
+def _probes_kept(packages: Path, version: str) -> Iterator[None]:
+    """Inductor's probes that passed leave an empty file here, and are not made again.
 
-    By default that is in the system's folder for temporary files, which may be full or small, and is shared.
+    A probe compiles a program with certain vector instructions and runs it, for a second or two. Inductor keeps the
+    program: one that is cut short, as the process was killed, is to it a processor without those instructions.
     """
-    place = os.environ.get("TORCHINDUCTOR_CACHE_DIR", "")
-    if place in ("", default_cache_dir()):  # torch sets the variable, too
-        place = str(packages / "inductor")
-    os.makedirs(place, exist_ok=True)
-    # Some of it goes to `tempfile`'s folder, whatever the variable says, and is looked for there again.
-    before, tempfile.tempdir = tempfile.tempdir, place
-    try:
-        with mock.patch.dict(os.environ, TORCHINDUCTOR_CACHE_DIR=place):
-            yield
-    finally:
-        tempfile.tempdir = before
+    check_build = VecISA.check_build
+
+    def remembered(isa: VecISA, code: str) -> bool:
+        facts = code, isa.build_arch_flags(), version, torch.__version__, _processor()
+        mark = packages / f"probed-{hashlib.sha256(repr(facts).encode()).hexdigest()[:32]}"
+        passed = mark.exists() or check_build(isa, code)
+        if passed:
+            with suppress(OSError):  # of a folder that is only to be read
+                mark.touch(mode=0o600)
+        return passed
+
+    with mock.patch.object(VecISA, "check_build", remembered):
+        yield
 
 
 @contextmanager
-def _quiet():
-    """torch's own deprecations inside export and inductor are not the user's concern."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+def _scratch(packages: Path) -> Iterator[Path]:
+    """A folder for all that inductor, the compiler and the loader write, gone afterwards.
+
+    It lies beside the packages, because the system's folder for temporary files may be full or small; but there where
+    the packages are only to be read, or where the path has a space, say, which inductor does not quote.
+    """
+    plain = shlex.quote(str(packages)) == str(packages)
+    beside = packages if plain and os.access(packages, os.W_OK) else Path(tempfile.gettempdir())
+    sweep(beside)
+    with (
+        tempfile.TemporaryDirectory(dir=beside, prefix=temporary_prefix(), ignore_cleanup_errors=True) as scratch,
+        mock.patch.dict(os.environ, TMPDIR=scratch, TORCHINDUCTOR_CACHE_DIR=scratch),
+        mock.patch.object(tempfile, "tempdir", scratch),  # some goes there, whatever the variables say
+        _torch_quoted(),
+    ):
+        yield Path(scratch)
+
+
+def _torch_quoted() -> Any:
+    """Has inductor quote the one path that it does not: that of torch's libraries, in a folder with a space, say."""
+    libraries = str(Path(torch.__file__).parent / "lib")
+    if os.name != "posix" or shlex.quote(libraries) == libraries:
+        return nullcontext()
+    return mock.patch("torch.utils.cpp_extension.TORCH_LIB_PATH", shlex.quote(libraries))
