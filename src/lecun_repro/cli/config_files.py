@@ -62,6 +62,8 @@ def load_config(path_or_braces: str) -> dict[str, Any]:
 
 def _read(path: Path) -> str:
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise BadArgument("config", f"{path}: a pipe or a device", "a YAML file such as configs/quickstart.yaml")
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
