@@ -26,7 +26,8 @@ class _Lasting(io.FileIO):
 def lasting_output() -> Iterator[Callable[[], OSError | None]]:
     """Keeps faults of both streams out of the block, and gives a function that tells standard output's, if any.
 
-    A stream that somebody has put another in the place of is left alone. What cannot be encoded is escaped.
+    A stream that somebody has put another in the place of is left alone. What cannot be encoded is escaped, and each
+    line is out when it is written, so that both streams' lines stay in order.
     """
     for descriptor in range(3):
         try:
@@ -35,9 +36,9 @@ def lasting_output() -> Iterator[Callable[[], OSError | None]]:
             os.open(os.devnull, os.O_WRONLY if descriptor == 0 else os.O_RDONLY)
     before, raw = (sys.stdout, sys.stderr), _Lasting(1, "w", closefd=False)
     if sys.stdout is sys.__stdout__:
-        sys.stdout = _text(raw, before[0], raw.isatty())
+        sys.stdout = _text(raw, before[0])
     if sys.stderr is sys.__stderr__:
-        sys.stderr = _text(_Lasting(2, "w", closefd=False), before[1], True)
+        sys.stderr = _text(_Lasting(2, "w", closefd=False), before[1])
 
     def fault() -> OSError | None:
         sys.stdout.flush()
@@ -51,6 +52,6 @@ def lasting_output() -> Iterator[Callable[[], OSError | None]]:
         sys.stdout, sys.stderr = before
 
 
-def _text(raw: _Lasting, like: Any, by_line: bool) -> io.TextIOWrapper:
+def _text(raw: _Lasting, like: Any) -> io.TextIOWrapper:
     encoding = getattr(like, "encoding", None) or "utf-8"
-    return io.TextIOWrapper(io.BufferedWriter(raw), encoding, "backslashreplace", line_buffering=by_line)
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding, "backslashreplace", line_buffering=True)
