@@ -7,6 +7,7 @@ import gc
 # saves a command a second and a half.
 gc.disable()
 
+import errno
 import logging
 import os
 import sys
@@ -20,8 +21,9 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lecun_repro.cli.help import set_subcommand_help
 from lecun_repro.cli.main import DISK, PROGRAM, DigitsCLI, disk_fault, run, with_checkpoint_config
+from lecun_repro.cli.output import lasting_output
 from lecun_repro.cli.parser import DigitsParser, flags
-from lecun_repro.errors import BadArgument, DataError, UserError, one_line
+from lecun_repro.errors import BadArgument, DataError, UserError, one_line, printable
 from lecun_repro.runs.signals import Interrupted, StopSignals
 from lecun_repro.training.compile_cache import CompileError
 from lecun_repro.training.divergence import Diverged
@@ -35,6 +37,13 @@ COMMANDS = {
     "export": "Writes a checkpoint's network for use elsewhere: ONNX, safetensors, or a page to draw digits on.",
     "report": "Writes the tables and figures of raw results, beside them. Trains nothing.",
 }
+
+
+READER_LEFT = (
+    errno.EPIPE,
+    errno.EBADF,
+    errno.EINVAL,
+)  # a pipe's other end, or closed from the start; the last on Windows
 
 
 class Program(DigitsCLI):
@@ -73,8 +82,14 @@ def main(args: list[str] | None = None) -> None:
     """
     started = time.perf_counter()
     quiet()
-    with StopSignals() as signals:
-        _main(list(sys.argv[1:] if args is None else args), started, signals)
+    arguments = list(sys.argv[1:] if args is None else args)
+    with StopSignals() as signals, lasting_output() as fault:
+        _main(arguments, started, signals)
+        # What these two make are files, and what they print is said beside.
+        if arguments[0] not in ("fit", "reproduce") and (error := fault()) is not None:
+            if error.errno in READER_LEFT:
+                raise SystemExit(1)
+            fail(f"standard output: {error.strerror}", 2)
 
 
 def _main(arguments: list[str], started: float, signals: StopSignals) -> None:
@@ -94,9 +109,6 @@ def _main(arguments: list[str], started: float, signals: StopSignals) -> None:
         fail(str(error), error.exit_code, kind="")
     except KeyboardInterrupt:
         fail("interrupted", signals.exit_code, kind="")
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(1) from None
     except OSError as error:
         if error.errno not in DISK:
             raise
@@ -105,7 +117,7 @@ def _main(arguments: list[str], started: float, signals: StopSignals) -> None:
 
 def fail(message: str, code: int, kind: str = "error: ") -> None:
     """One line on standard error, and the end. What a terminal would obey is escaped."""
-    shown = "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in message)
+    shown = "\n".join(map(printable, message.split("\n")))
     print(f"{PROGRAM}: {kind}{shown}", file=sys.stderr)
     raise SystemExit(code) from None
 

@@ -46,6 +46,11 @@ def one_line(message: str) -> str:
     return " ".join(message.split())
 
 
+def printable(text: str) -> str:
+    """A text on one line, without what would steer a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def shown(value: Any) -> str:
     """A value as one would write it in YAML, shortened."""
     if isinstance(value, Namespace):

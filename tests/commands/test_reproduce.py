@@ -1,5 +1,6 @@
 """`reproduce`, with real fits in processes of their own."""
 
+import contextlib
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ import pytest
 from lecun_repro.__main__ import main, quiet
 from lecun_repro.cli.build import resolve
 from lecun_repro.commands.reproduce import plan
-from lecun_repro.runs.fits import perform_one
+from lecun_repro.runs.fits import Outcome, perform_one
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "article"
 SHORT = ["--source", "digits", "--data.train_size", "60", "--data.test_size", "40", "--trainer.max_epochs", "2"]
@@ -64,13 +65,18 @@ def test_rows_by_seeds_are_run_once(rows: Path, capsys: pytest.CaptureFixture) -
     assert {r["config_hash"] for r in edited[:2]}.isdisjoint(r["config_hash"] for r in results[:2])
 
 
-def test_the_bar_counts_updates_whatever_a_fit_prints(rows: Path) -> None:
+@pytest.mark.parametrize("inherits", [True, False], ids=["pipe", "no pipe, as on Windows"])
+def test_the_bar_counts_updates_whatever_a_fit_prints(
+    inherits: bool, rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lecun_repro.runs.fits.INHERITS", inherits)
     quiet()
     flags = [*SHORT[2:], "--data.source", "digits", "--trainer.check_val_every_n_epoch", "2"]
     (run,) = plan(rows / "1_baseline.yaml", resolve(str(rows / "1_baseline.yaml"), flags), [1337], False, flags)
     done: list[int] = []
     assert perform_one(run, done.append).record is not None
     assert sum(done) == run.passes * run.updates_per_pass == 120
+    assert (len(done) > 1) == inherits
 
 
 def test_a_failed_run_takes_no_other_with_it(rows: Path, capsys: pytest.CaptureFixture) -> None:
@@ -84,6 +90,40 @@ def test_a_failed_run_takes_no_other_with_it(rows: Path, capsys: pytest.CaptureF
     assert stop.value.code == 1
     assert "failed: 1_baseline, seed 1337" in capsys.readouterr().err
     assert [r["row"] for r in results_of(Path("lightning_logs/results_digits"))] == ["5_dropout_relu"]
+
+
+def test_no_module_of_the_working_directory_takes_a_run_over(
+    rows: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    Path("tqdm.py").write_text("open('taken over', 'w')\nfrom nowhere import tqdm\n")
+    Path("ones_own.py").write_text("from lecun_repro import ConvNet1989\n\n\nclass Own(ConvNet1989):\n    pass\n")
+    monkeypatch.syspath_prepend(str(rows.parent))
+    command = ["reproduce", "--configs", "configs/1_baseline.yaml", "--seeds", "1", *SHORT]
+    main([*command, "--model.network", "ones_own.Own"])
+    assert not Path("taken over").exists()
+    assert len(results_of(Path("lightning_logs/results_digits"))) == 1
+
+
+def test_what_a_failed_run_says_gives_a_terminal_no_orders(
+    rows: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    (rows / "1_baseline.yaml").rename(rows / "1_\x1b[31m.yaml")
+    monkeypatch.setattr("lecun_repro.runs.fits._perform_one", lambda run, *rest: Outcome(run, None, "\x1b]0;title\x07"))
+    with pytest.raises(SystemExit):
+        main(["reproduce", "--configs", "configs", "--seeds", "1", *SHORT])
+    lines = capsys.readouterr().err.splitlines()
+    assert r"failed: 1_\x1b[31m, seed 1337: \x1b]0;title\x07" in lines
+    assert all(line.isprintable() for line in lines)
+
+
+@pytest.mark.parametrize("name", ["...yaml", "..yaml"])
+def test_a_row_is_no_way_out_of_the_log_folder(name: str, rows: Path, capsys: pytest.CaptureFixture) -> None:
+    (rows / "1_baseline.yaml").rename(rows / name)
+    with pytest.raises(SystemExit) as stop:
+        main(["reproduce", "--configs", f"configs/{name}", *SHORT])
+    assert stop.value.code == 2
+    assert f"configs: configs/{name}, which names its row" in capsys.readouterr().err
+    assert not Path("lightning_logs").exists()
 
 
 def test_draws_may_vary_with_the_seed(rows: Path) -> None:
@@ -140,10 +180,33 @@ def test_killed_and_started_again_it_ends_with_the_same_table(rows: Path) -> Non
     assert without_times(disturbed) == without_times(results_of(Path("lightning_logs/results_digits")))
 
 
+def listening(process: str) -> set[str]:
+    """The addresses, as the kernel writes them, at which a process and those it has started wait for connections."""
+    tables = [Path(f"/proc/net/{kind}").read_text().splitlines()[1:] for kind in ("tcp", "tcp6")]
+    fields = [line.split() for table in tables for line in table]
+    by_socket = {f"socket:[{of[9]}]": of[1].partition(":")[0] for of in fields if of[3] == "0A"}
+    addresses: set[str] = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if stat.read_text().rpartition(")")[2].split()[1] == process:
+                addresses |= listening(stat.parent.name)
+    for descriptor in Path(f"/proc/{process}/fd").glob("*"):
+        with contextlib.suppress(OSError, KeyError):
+            addresses.add(by_socket[os.readlink(descriptor)])
+    return addresses
+
+
+LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs /proc")
 def test_the_same_runs_on_a_ray_cluster(rows: Path) -> None:
     ray = pytest.importorskip("ray", reason="needs the cluster extra")
     try:
         main(["reproduce", "--configs", "configs", "--seeds", "1", "--jobs", "2", "--backend", "ray", *SHORT])
+        addresses = listening(str(os.getpid()))
+        assert addresses, "Ray listens somewhere"
+        assert addresses <= LOOPBACK
     finally:
         ray.shutdown()
     on_ray = results_of(Path("lightning_logs/results_digits"))

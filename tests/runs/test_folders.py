@@ -1,6 +1,7 @@
 """Where a fit may write, and that nobody else writes there."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,31 @@ def test_an_open_version_is_the_next_free_one(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(TensorBoardLogger, "_get_next_version", lambda self: next(seen, None) or following(self))
     with claimed(loggers[0]), claimed(loggers[1]):
         assert [logger.version for logger in loggers] == [0, 1]
+
+
+@pytest.mark.parametrize("kind", [TensorBoardLogger, CSVLogger])
+@pytest.mark.parametrize("link", ["logs", "logs/row", "logs/row/version_0"])
+def test_a_link_to_nowhere_ends_in_a_line(link: str, kind: type) -> None:
+    Path(link).parent.mkdir(parents=True, exist_ok=True)
+    Path(link).symlink_to("nowhere")
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.alarm(20)
+    try:
+        with pytest.raises(UserError, match=r"version_0, which is no folder; allowed: "), claimed(kind("logs", "row")):
+            pass
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_fit_sweeps_what_killed_writers_left() -> None:
+    with claimed(TensorBoardLogger("logs", "row", "run")):
+        pass
+    Path("logs/row/run/checkpoints").mkdir()
+    Path(f"logs/row/run/checkpoints/.{'0a' * 8}.part").touch()
+    Path("logs/row/run/.mine.part").touch()
+    with claimed(TensorBoardLogger("logs", "row", "run")):
+        assert sorted(path.name for path in Path("logs/row/run").rglob("*")) == [".mine.part", "checkpoints"]
 
 
 def test_without_a_folder_there_is_nothing_to_claim() -> None:

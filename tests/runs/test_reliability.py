@@ -61,9 +61,15 @@ def test_fits_killed_at_random_end_as_if_undisturbed(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What an undisturbed fit leaves."""
-    folder = tmp_path_factory.mktemp("whole")
+    folder = tmp_path_factory.getbasetemp() / "whole"
     fits.fit(folder, EAGER)
     return fits.left(folder / fits.FOLDER)
+
+
+@pytest.fixture
+def checkpoint(whole: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its checkpoint."""
+    return tmp_path_factory.getbasetemp() / "whole" / LAST
 
 
 @pytest.mark.parametrize("where", fits.INJECTIONS)
@@ -147,6 +153,53 @@ def test_reproduce_stops_its_runs_and_goes_on_with_them(number: signal.Signals, 
         kept = run / "checkpoints/last.ckpt", run / "fit.log"
         assert all(path.is_file() for path in kept)
         assert (run / "results.json").exists() or "go on with" in kept[1].read_text()
+
+
+# Output
+
+
+def in_lines() -> None:
+    sys.stdout.reconfigure(line_buffering=True)  # so that nothing waits for the end
+
+
+def reader_left() -> None:
+    in_lines()
+    reading, writing = os.pipe()
+    os.dup2(writing, 1)
+    os.close(reading)
+
+
+def output_closed() -> None:
+    in_lines()
+    os.close(1)
+
+
+def both_closed() -> None:
+    output_closed()
+    os.close(2)
+
+
+def output_full() -> None:
+    in_lines()
+    os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
+
+
+@pytest.mark.parametrize("prepare", [reader_left, output_closed, both_closed, output_full])
+def test_a_fit_whose_output_nobody_takes_ends_as_any(
+    prepare: Callable[[], None], tmp_path: Path, whole: dict[str, Any]
+) -> None:
+    code, _ = ended(tmp_path, EAGER, prepare)
+    assert code == 0
+    assert fits.difference(fits.left(tmp_path / fits.FOLDER), whole) is None
+
+
+@pytest.mark.parametrize("prepare, code", [(reader_left, 1), (output_closed, 1), (output_full, 2)])
+def test_predictions_that_nobody_takes_are_a_failure(
+    prepare: Callable[[], None], code: int, tmp_path: Path, checkpoint: Path
+) -> None:
+    ended_with, line = ended(tmp_path, ["predict", "--ckpt_path", str(checkpoint)], prepare)
+    assert ended_with == code
+    assert line == ("" if code == 1 else f"lecun-repro: error: standard output: {os.strerror(errno.ENOSPC)}")
 
 
 # Disk

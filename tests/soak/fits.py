@@ -52,6 +52,8 @@ def fit(folder: Path, args: list[str]) -> float:
 def _command(folder: Path, args: list[str], prepare: Prepare | None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     os.chdir(folder)
+    # Also where whoever started the tests had it ignored, as a shell does in the background of a script.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     output = os.open("output.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)

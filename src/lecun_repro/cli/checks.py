@@ -19,6 +19,7 @@ from lecun_repro.cli.parser import SEEDS
 from lecun_repro.cli.paths import leaves
 from lecun_repro.data.plan import plan
 from lecun_repro.errors import BadArgument, one_line, prefixed
+from lecun_repro.files import may_be_written
 from lecun_repro.models.base import Network
 from lecun_repro.models.heads import Head
 from lecun_repro.runs.checkpoints import CHECKPOINT, load_checkpoint
@@ -81,8 +82,8 @@ def check(subcommand: str, config: Namespace) -> None:
         load_checkpoint(config.ckpt_path)
     elif subcommand != "fit":
         raise BadArgument("ckpt_path", "missing", CHECKPOINT)
-    if output is not None and (Path(output).is_dir() or not Path(output).parent.is_dir()):
-        raise BadArgument("output", output, "a file in a folder that exists")
+    if output is not None and not may_be_written(Path(output)):
+        raise BadArgument("output", output, "a file in a folder that exists, and no link or device")
 
 
 def check_values(config: Namespace) -> None:
@@ -91,6 +92,8 @@ def check_values(config: Namespace) -> None:
         for key, value in leaves(config.get(section), section):
             if key.endswith(".class_path") and not re.fullmatch(rf"{section}(\.\w+(\[\d+\])?)?\.class_path", key):
                 raise BadArgument(key, value, "a plain value, as no type is known here")
+            if key.endswith(".class_path") and not isinstance(import_object(value), type):
+                raise BadArgument(key, value, "a class, as a function would be called before its type is known")
             if isinstance(value, float) and not math.isfinite(value) and section != "trainer":
                 raise BadArgument(key, value, BOUNDS.get(key.rpartition(".")[2], "a finite number"))
 

@@ -62,11 +62,13 @@ def load_config(path_or_braces: str) -> dict[str, Any]:
 
 def _read(path: Path) -> str:
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise ValueError("a pipe or a device")
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise BadArgument("config", f"{path} line {line}: not UTF-8", "a YAML file in UTF-8") from None
-    except (OSError, ValueError) as error:  # ValueError: a name that is none
+    except (OSError, ValueError) as error:  # ValueError: also a name that is none
         known: dict[type, str] = {FileNotFoundError: "no such file", IsADirectoryError: "a directory"}
         problem = known.get(type(error)) or getattr(error, "strerror", None) or str(error)
         raise BadArgument("config", f"{path}: {problem}", "a YAML file such as configs/quickstart.yaml") from None

@@ -23,11 +23,11 @@ from lecun_repro.cli.config_files import check_sections, load_config
 from lecun_repro.cli.help import HelpfulParser, set_subcommand_help
 from lecun_repro.cli.overlays import in_full
 from lecun_repro.cli.parser import LINKED, config_flags, flags
-from lecun_repro.cli.paths import check_paths
-from lecun_repro.cli.predictions import printable
+from lecun_repro.cli.paths import check_paths, may_download
 from lecun_repro.cli.trainer import DigitsTrainer
 from lecun_repro.data.datamodule import DigitsDataModule
-from lecun_repro.errors import BadArgument, UserError, one_line, prefixed
+from lecun_repro.data.download import closed_to_downloads
+from lecun_repro.errors import BadArgument, UserError, one_line, prefixed, printable
 from lecun_repro.models.base import Network
 from lecun_repro.models.heads import Head
 from lecun_repro.runs.checkpoints import checkpoint_config, load_checkpoint, load_into
@@ -43,8 +43,11 @@ from lecun_repro.training.module import DigitClassifier
 
 PROGRAM = "lecun-repro"
 
-# A disk that is full or may not be written to, which no program can put right.
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+# A disk that is full or may not be written to, or a name that none can be made of, which no program can put right.
+DISK = (
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
+    errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG,
+)  # fmt: skip
 
 
 class DigitsCLI(LightningCLI):
@@ -101,6 +104,7 @@ class DigitsCLI(LightningCLI):
                 self.config[key] = int(value) if isinstance(value, int) else float(value)
         check(args[0], self.config[args[0]])
         check_paths(self.config[args[0]], args[1:])
+        self.may_download = may_download(self.config[args[0]], args[1:])
 
     def _parse_ckpt_path(self) -> None:
         """A checkpoint's configuration has come first, see `with_checkpoint_config`; nothing in it beats a flag."""
@@ -128,7 +132,8 @@ class DigitsCLI(LightningCLI):
             raise BadArgument(f"trainer.{name}", config[name], f"what Lightning takes ({error})") from None
 
     def after_instantiate_classes(self) -> None:
-        self.datamodule.setup()  # what is wrong with data or checkpoint is told before there is a log folder
+        with closed_to_downloads(not self.may_download):
+            self.datamodule.setup()  # what is wrong with data or checkpoint is told before there is a log folder
         self.check_checkpoint()
 
     def check_checkpoint(self) -> None:

@@ -151,4 +151,4 @@ def as_yaml(tree: dict[str, Any], in_braces: bool = True) -> str:
 def text_in_full(file: Path) -> str:
     """A configuration file's text; if it has a base, that of the two together."""
     tree, bases = configuration(str(file))
-    return as_yaml(tree, in_braces=False) if bases else file.read_text()
+    return as_yaml(tree, in_braces=False) if bases else file.read_text(encoding="utf-8-sig")

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import torch
 
+from lecun_repro.errors import printable
+
 
 class Prediction(NamedTuple):
     """What a digit is taken for."""
@@ -43,8 +45,3 @@ def readable_table(probabilities: torch.Tensor, files: Sequence[str]) -> str:
     for name, p in zip(names, predicted(probabilities), strict=True):
         lines.append(f"{name:{width}}  {p.digit:5}  {p.probability:11.4f}  {p.margin:6.4f}  {p.runner_up:9}")
     return "\n".join(lines) + "\n"
-
-
-def printable(name: str) -> str:
-    """A file's name on one line, without what would steer a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)

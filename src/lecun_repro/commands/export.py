@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from lecun_repro.cli.build import trained
 from lecun_repro.commands.page import final_results, page
 from lecun_repro.errors import BadArgument, one_line
-from lecun_repro.files import write_atomically
+from lecun_repro.files import may_be_written, write_atomically
 from lecun_repro.training.module import DigitClassifier
 
 TOLERANCE = 1e-4  # of outputs computed elsewhere; float32 sums in another order differ by 1e-6
@@ -36,8 +36,8 @@ def export(ckpt_path: str, to: str, trust: list[str] | None = None) -> None:
     path = Path(to)
     if path.suffix not in FORMATS:
         raise BadArgument("to", to or "no file", f"a file whose name ends in {', '.join(FORMATS)}")
-    if path.is_dir() or not path.parent.is_dir():
-        raise BadArgument("to", to, "a file in a folder that exists")
+    if not may_be_written(path):
+        raise BadArgument("to", to, "a file in a folder that exists, and no link or device")
     model, saved = trained(ckpt_path, trust or ())
     content, what = FORMATS[path.suffix](model, saved, to)
     try:

@@ -1,5 +1,6 @@
 """`report`: tables and figures from raw results alone."""
 
+import io
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -52,5 +53,6 @@ def save(figures: dict[str, Figure | None], folder: Path) -> list[str]:
     """Writes figures, and returns the names of those that are there: one that cannot be drawn anew stays as it was."""
     for name, figure in figures.items():
         if figure is not None:
-            figure.savefig(folder / name, dpi=100, metadata={"Software": None})
+            figure.savefig(image := io.BytesIO(), format="png", dpi=100, metadata={"Software": None})
+            write_atomically(folder / name, image.getbuffer())
     return [name for name in figures if (folder / name).exists()]

@@ -14,7 +14,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 from lecun_repro.cli.build import resolve
 from lecun_repro.cli.overlays import text_in_full
 from lecun_repro.data.plan import plan as plan_data
-from lecun_repro.errors import BadArgument
+from lecun_repro.errors import BadArgument, printable
 from lecun_repro.files import write_atomically
 from lecun_repro.report.results import by_row
 from lecun_repro.runs.fits import Run, perform
@@ -79,10 +79,10 @@ def reproduce(
     report(str(path))
     for run, record, reason in outcomes:
         if record is None:
-            print(f"failed: {run.row}, seed {run.seed}: {reason}", file=sys.stderr)
+            print(printable(f"failed: {run.row}, seed {run.seed}: {reason}"), file=sys.stderr)
         elif "diverged" in record:
             where = DivergedRun.read(record, f"{run.folder}: ").diverged
-            print(f"diverged: {run.row}, seed {run.seed}: {where}; kept in {apart}", file=sys.stderr)
+            print(printable(f"diverged: {run.row}, seed {run.seed}: {where}; kept in {apart}"), file=sys.stderr)
     if any(outcome.record is None for outcome in outcomes):
         raise SystemExit(1)
 
@@ -96,6 +96,8 @@ def config_files(configs: str | list[str]) -> list[Path]:
     for file in files:
         if not file.is_file():
             raise BadArgument("configs", f"{file}, which is not there", "YAML files, or a folder of them")
+        if row_of(file) in (".", ".."):
+            raise BadArgument("configs", f"{file}, which names its row {row_of(file)}", "a file by another name")
     return files
 
 

@@ -10,7 +10,9 @@ import io
 import os
 import stat
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from http.client import HTTPException
 from pathlib import Path
 from typing import TypeVar
@@ -19,14 +21,27 @@ from urllib.request import Request, urlopen
 
 from tqdm import tqdm
 
-from lecun_repro.errors import DataError, one_line
-from lecun_repro.files import replacing
+from lecun_repro.errors import BadArgument, DataError, one_line
+from lecun_repro.files import write_atomically
 
 ROOT_VARIABLE = "LECUN_REPRO_DATA"
 MAX_CONTENT = 64 * 2**20  # bytes of a decompressed file; the largest, MNIST's training images, has 47 million
 MAX_BODY = 16 * 2**20  # bytes of a download; the largest has 9.9 million
 TIMEOUT = 20.0  # seconds without an answer, or without a further byte
 T = TypeVar("T")
+
+
+_closed: ContextVar[bool] = ContextVar("closed", default=False)
+
+
+@contextmanager
+def closed_to_downloads(closed: bool) -> Iterator[None]:
+    """Within the block, data that are missing are refused instead of downloaded, if `closed`."""
+    token = _closed.set(closed)
+    try:
+        yield
+    finally:
+        _closed.reset(token)
 
 
 def data_root(root: str | os.PathLike[str] | None) -> Path:
@@ -52,6 +67,7 @@ def obtain(
 
     Raises:
         DataError: naming the file and the fault, or every mirror with its failure.
+        BadArgument: it is missing, and downloads are closed.
     """
     path = find_file(name, [root / layout for layout in layouts])
     if path is None:
@@ -113,6 +129,9 @@ def _content(path: Path) -> bytes:
 
 def _download(name: str, root: Path, layouts: Sequence[str], mirrors: Sequence[str], read: Callable[[bytes], T]) -> T:
     """Tries the mirrors in turn; keeps the first body whose content `read` accepts; returns the result."""
+    if _closed.get():
+        allowed = f"a folder that has it; to download into it, on the command line alone, as --data.root {root}"
+        raise BadArgument("data.root", f"{root}, where {name}.gz is missing", allowed)
     failures = []
     for mirror in mirrors:
         url = f"{mirror}{name}.gz"
@@ -161,8 +180,7 @@ def _store(body: bytes, path: Path) -> None:
     """Writes a checked body, complete or not at all, also where another process does the same."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path, f".{os.getpid()}.part") as file:
-            file.write(body)
+        write_atomically(path, body)
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror}") from None
 

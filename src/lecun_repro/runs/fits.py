@@ -8,13 +8,14 @@ would do so again: it is not repeated.
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 import joblib
 from tqdm import tqdm
@@ -26,6 +27,8 @@ from lecun_repro.runs.progress import PIPE
 from lecun_repro.runs.record import RESULTS
 from lecun_repro.runs.signals import Interrupted, StopSignals, say
 from lecun_repro.training.divergence import FILE as DIVERGED
+
+INHERITS = os.name == "posix"  # whether a process can be handed an open pipe; elsewhere the bar goes run by run
 
 
 class Run(NamedTuple):
@@ -74,13 +77,16 @@ class Fits:
     def stop(self) -> None:
         """Each ends with its running block of updates, and none is started any more."""
         say("lecun-repro: stopping each run after its running block of updates; once more to stop at once")
-        self.send(signal.SIGTERM)
+        self._each(subprocess.Popen.terminate)
 
-    def send(self, number: signal.Signals) -> None:
+    def kill(self) -> None:
+        self._each(subprocess.Popen.kill)
+
+    def _each(self, end: Callable[[subprocess.Popen], None]) -> None:
         self.stopping = True
         with self._lock:
             for process in self._processes:
-                process.send_signal(number)
+                end(process)
 
 
 def perform(runs: list[Run], jobs: int, backend: str) -> list[Outcome]:
@@ -104,7 +110,7 @@ def perform(runs: list[Run], jobs: int, backend: str) -> list[Outcome]:
                 calls = (joblib.delayed(perform_one)(run, bar.update, fits) for run in todo)
                 outcomes = joblib.Parallel(n_jobs=jobs, backend="threading")(calls)
         except KeyboardInterrupt:
-            fits.send(signal.SIGKILL)
+            fits.kill()
     if signals.received is not None:
         done = sum(left_by(run) is not None for run in runs)
         raise Interrupted(
@@ -134,10 +140,30 @@ def on_ray(runs: list[Run], jobs: int) -> list[Outcome]:
             "backend", "ray, which is not installed", "local, or after `pip install lecun-repro[cluster]` ray"
         ) from None
     if not ray.is_initialized():
-        ray.init(log_to_driver=False, include_dashboard=False)
+        with _on_loopback():
+            ray.init(log_to_driver=False, include_dashboard=False)
     register_ray()
     with joblib.parallel_config(backend="ray", n_jobs=jobs):
         return joblib.Parallel()(joblib.delayed(perform_one)(run) for run in runs)
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """A Ray that starts here, as no cluster is there to join, listens on the loopback alone.
+
+    That it does on systems where it takes no other machines; elsewhere on every address, where whoever has its token
+    may run what he likes.
+    """
+    from ray._private import ray_constants, services
+
+    if services.canonicalize_bootstrap_address(None) is not None:  # type: ignore[arg-type]
+        yield
+        return
+    with (
+        mock.patch.dict(os.environ, {ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0"}),  # for Ray's other processes
+        mock.patch.object(ray_constants, "ENABLE_RAY_CLUSTER", False),
+    ):
+        yield
 
 
 def perform_one(run: Run, advance: Callable[[int], Any] = lambda updates: None, fits: Fits | None = None) -> Outcome:
@@ -165,15 +191,18 @@ def _perform_one(run: Run, advance: Callable[[int], Any], fits: Fits) -> Outcome
     run.folder.mkdir(parents=True, exist_ok=True)
     config = run.folder / f"{run.row}.yaml"
     write_atomically(config, run.yaml)
-    command = [sys.executable, "-m", "lecun_repro.child", "fit", "--config", str(config), *run.flags]
+    command = [sys.executable, "-P", "-m", "lecun_repro.child", "fit", "--config", str(config), *run.flags]
     command += ["--ckpt_path", str(checkpoint)] if checkpoint.is_file() else []
     counts, to_counts = os.pipe()
+    handed_on = {PIPE: str(to_counts)} if INHERITS else {}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1", "PYTHONIOENCODING": "utf-8"}
     follower = threading.Thread(target=follow, args=(counts, advance), daemon=True)
     follower.start()
     try:
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1", PIPE: str(to_counts)}, pass_fds=[to_counts],
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            encoding="utf-8", errors="backslashreplace",
+            env=environment | handed_on, pass_fds=[*map(int, handed_on.values())],
         )  # fmt: skip
     finally:
         os.close(to_counts)
@@ -189,6 +218,8 @@ def _perform_one(run: Run, advance: Callable[[int], Any], fits: Fits) -> Outcome
         finally:
             fits.remove(process)
     follower.join()
+    if not handed_on and process.returncode == 0:
+        advance(run.passes * run.updates_per_pass)
     write_atomically(run.folder / "fit.log", output)
     last_line = output.rstrip().rpartition("\n")[2] or "no output"
     return Outcome(run, left_by(run), f"exit code {process.returncode}: {last_line}")

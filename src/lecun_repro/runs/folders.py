@@ -8,6 +8,7 @@ from pathlib import Path
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from lecun_repro.errors import BadArgument
+from lecun_repro.files import sweep
 
 try:
     import fcntl
@@ -41,6 +42,7 @@ def claimed(logger: Logger | None) -> Iterator[None]:
     except BlockingIOError:
         raise BadArgument(f"{LOGGER}.version", f"{path}, where another fit is writing", "a folder of its own") from None
     try:
+        sweep(path)
         yield
     finally:
         if descriptor is not None:
@@ -48,7 +50,7 @@ def claimed(logger: Logger | None) -> Iterator[None]:
 
 
 def _make(logger: TensorBoardLogger | CSVLogger) -> Path:
-    chosen = logger._version is not None
+    chosen, before = logger._version is not None, None
     while True:
         path, root = Path(logger.log_dir), Path(os.path.expanduser(os.path.expandvars(logger.save_dir)))
         if not Path(os.path.abspath(path)).is_relative_to(os.path.abspath(root)):
@@ -59,9 +61,9 @@ def _make(logger: TensorBoardLogger | CSVLogger) -> Path:
             path.mkdir(parents=True, exist_ok=chosen)
             return path
         except FileExistsError:
-            if chosen:
+            if chosen or path == before or not path.is_dir():  # a link to nowhere, say
                 raise BadArgument(LOGGER, f"{path}, which is no folder", "a folder, or a name that is free") from None
-            logger._version = None  # taken a moment ago: the next one
+            logger._version, before = None, path  # taken a moment ago: the next one
         except OSError as error:
             raise BadArgument(LOGGER, f"{path}: {error.strerror}", "names of a folder that can be made") from None
 

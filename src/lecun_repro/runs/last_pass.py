@@ -6,7 +6,7 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from lecun_repro.files import replacing
+from lecun_repro.files import write_atomically
 from lecun_repro.tensorboard.writer import log_dir
 from lecun_repro.training.module import DigitClassifier
 
@@ -24,5 +24,4 @@ class LastPass(Checkpoint):
         # Not through trainer.save_checkpoint, which stages the file elsewhere and may end in a plain copy.
         checkpoint = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
         torch.save(checkpoint, buffer := io.BytesIO())  # torch's own writing to a file hides why it failed
-        with replacing(folder / "last.ckpt") as file:
-            file.write(buffer.getbuffer())
+        write_atomically(folder / "last.ckpt", buffer.getbuffer())

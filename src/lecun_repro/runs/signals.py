@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -70,7 +71,8 @@ class StopSignals:
 
 def say(line: str) -> None:
     """A line on standard error from within a signal handler, which may have interrupted a print."""
-    os.write(2, f"{line}\n".encode())
+    with suppress(OSError):  # where nobody reads it
+        os.write(2, f"{line}\n".encode())
 
 
 class StopAfterBlock(Callback):
