@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -96,7 +97,7 @@ class DigitsCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses and checks, so that nothing is built from what could not run."""
-        self.row = next((Path(path).stem for path in config_flags(args[1:]) if Path(path).is_file()), None)
+        self.row = next((Path(path).stem for path in config_flags(args[1:]) if os.path.isfile(path)), None)
         args = [args[0], *in_full(args[1:])]
         for path in config_flags(args):
             check_sections(load_config(path), LINKED)
@@ -126,7 +127,7 @@ class DigitsCLI(LightningCLI):
         try:
             return kind(*args, **kwargs)
         except Exception as error:
-            allowed = f"what can be built here ({one_line(str(error))[:200]})"
+            allowed = f"what can be built here ({one_line(str(error))[:600]})"
             self.refused = BadArgument(key, kind.__name__, allowed)
             raise
 

@@ -4,7 +4,9 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
+from jsonargparse._util import import_object
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from lecun_repro.errors import BadArgument
@@ -16,6 +18,7 @@ except ImportError:  # Windows
 
 
 LOGGER = "trainer.logger.init_args"
+LOGS = "lightning_logs"
 
 # Loggers whose folder is `<save_dir>/<name>/version_N`.
 FolderLogger = TensorBoardLogger | CSVLogger
@@ -27,7 +30,13 @@ def with_folders(loggers: Sequence[Logger], row: str, version: int | str | None)
     Where none has, one that only names it: `lightning_logs/<row>/version_N`.
     """
     have = [logger for logger in loggers if isinstance(logger, FolderLogger)]
-    return have or [CSVLogger("lightning_logs", row, version)]
+    return have or [CSVLogger(LOGS, row, version)]
+
+
+def save_dir(logger: Any) -> str:
+    """The same of a logger that is only configured: what the folders of its rows lie in."""
+    names = isinstance(logger, dict) and issubclass(import_object(logger["class_path"]), FolderLogger)
+    return logger["init_args"]["save_dir"] if names else LOGS
 
 
 @contextmanager

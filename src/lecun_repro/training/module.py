@@ -129,7 +129,11 @@ class DigitClassifier(LightningModule):
             BadArgument: a callback of the trainer's that would not do what it says.
         """
         callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
-        self.check_callbacks(callbacks, self._data())
+        try:
+            self.check_callbacks(callbacks, self._data())
+        except BadArgument:
+            callbacks.clear()  # one that acts on exceptions would hide this one
+            raise
         if not any(isinstance(callback, PassAxis) for callback in callbacks):
             callbacks.insert(0, PassAxis())
         value, kind = self.trainer.gradient_clip_val, self.trainer.gradient_clip_algorithm
