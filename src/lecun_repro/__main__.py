@@ -14,6 +14,7 @@ import sys
 import time
 import warnings
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.cli import LightningArgumentParser
@@ -63,10 +64,18 @@ def known_subcommand(args: list[str]) -> None:
         raise BadArgument("subcommand", args[0] if args else "missing", f"{', '.join(names)}, before any flag")
 
 
+def asked_for(record: logging.LogRecord) -> bool:
+    """Whether a message is a warning, or what a callback was told to say."""
+    return record.levelno >= logging.WARNING or "callbacks" in Path(record.pathname).parts
+
+
 def quiet() -> None:
     """No tips, advertisements, seeds or devices that are not used."""
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed", "lightning.pytorch"):
+    for name in ("lightning.fabric.utilities.seed", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch.callbacks").setLevel(logging.INFO)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.INFO)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(asked_for)
     warnings.filterwarnings("ignore", ".*LeafSpec.*is deprecated", FutureWarning)  # Lightning 2.6 on torch 2.13
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # of Lightning's calls, which are not ours
     # The module names one because a schedule on a plateau needs it, and steps every schedule itself.

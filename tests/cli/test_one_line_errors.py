@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning_utilities.core.imports import RequirementCache
 
 from lecun_repro.__main__ import main
 
@@ -160,6 +161,12 @@ FLAGS = [
     ("--trainer.log_every_n_steps=-3", "trainer.log_every_n_steps", "-3", "from 0"),
     ("--trainer.accelerator=tpu", "trainer.accelerator", "tpu", "torch_xla"),
     ("--trainer.callbacks+=3", "trainer.callbacks", "3", "Callback"),
+    ("--trainer.callbacks=EMAWeightAveraging", "trainer.callbacks", "EMAWeightAveraging", "model.average: ema"),
+    ("--trainer.callbacks=Timer --trainer.callbacks.duration=soon", "trainer.callbacks", "Timer", "DD:HH:MM:SS"),
+    (
+        "--trainer.callbacks=EarlyStopping --trainer.callbacks.monitor=val_loss",
+        "trainer.callbacks.monitor", "val_loss of EarlyStopping", "loss/train, error/train, misses/train, loss/test",
+    ),
     ("--optimizer=", "optimizer", "", "Optimizer"),
     ("--config=", "config", "a directory", "a YAML file"),
     ("--config=" + "x" * 5000, "config", "xxx", "a YAML file"),
@@ -175,6 +182,12 @@ FLAGS = [
 @pytest.mark.parametrize("flags, key, given, allowed", FLAGS, ids=[case[0] for case in FLAGS])
 def test_flags(flags: str, key: str, given: str, allowed: str, capfd: pytest.CaptureFixture[str]) -> None:
     check(error_of(["fit", "--config", QUICKSTART, *SHORT, *flags.split()], capfd), key, given, allowed)
+
+
+def test_a_logger_whose_package_is_missing(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lightning.pytorch.loggers.wandb._WANDB_AVAILABLE", RequirementCache("wandb>999"))
+    line = error_of(["fit", "--config", QUICKSTART, *SHORT, "--trainer.logger=WandbLogger"], capfd)
+    check(line, "trainer.logger", "WandbLogger", "pip install")
 
 
 # YAML laid over the quickstart's.

@@ -1,17 +1,23 @@
 """Where a fit may write, and that nobody else writes there."""
 
+import csv
+import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import torch
 from jsonargparse import Namespace
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lecun_repro.__main__ import main
 from lecun_repro.cli.paths import check_paths, leads_out
 from lecun_repro.errors import UserError
-from lecun_repro.runs.folders import claimed, in_use
+from lecun_repro.runs.folders import claimed, in_use, save_dir
 
 ROOT = Path(__file__).parents[2]
 QUICKSTART = str(ROOT / "configs/quickstart.yaml")
@@ -163,7 +169,7 @@ def test_a_fit_sweeps_what_killed_writers_left() -> None:
 
 
 def test_without_a_folder_there_is_nothing_to_claim() -> None:
-    with claimed(None):
+    with claimed():
         assert not os.listdir()
 
 
@@ -176,3 +182,116 @@ def test_an_earlier_runs_results_do_not_outlive_it_in_its_folder() -> None:
         main([*run, "--optimizer=SGD", "--optimizer.lr=1e30", "--lr_scheduler=null"])
     assert not results.exists()
     assert results.with_name("diverged.json").is_file()
+
+
+# Whatever loggers
+
+NO_FOLDER = """
+from lightning.pytorch.loggers.logger import Logger
+class Noted(Logger):
+    version = 0
+    def __init__(self, name: str | None = None) -> None:
+        self._name = name
+    @property
+    def name(self) -> str:
+        return "everybody's"
+    def log_metrics(self, metrics, step=None):
+        with open("noted.txt", "a") as file:
+            print(step, metrics["error/test"], file=file)
+    def log_hyperparams(self, params):
+        with open("noted.txt", "a") as file:
+            print(params["row"], file=file)
+"""
+RUN = {"checkpoints/last.ckpt", "config.yaml", "results.json"}
+
+
+@pytest.fixture
+def noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The class path of a logger that has no folder and one name for all its runs."""
+    (tmp_path / "noting.py").write_text(NO_FOLDER)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+    return "noting.Noted"
+
+
+def left(folder: str) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file()}
+
+
+def rows() -> list[str]:
+    return sorted(json.loads(path.read_text())["row"] for path in Path().rglob("results.json"))
+
+
+def test_two_runs_of_a_logger_without_a_folder_have_one_each(noted: str) -> None:
+    run = ["fit", "--config", QUICKSTART, *SHORT, f"--trainer.logger={noted}", "--trainer.logger.name=null"]
+    for _ in range(2):
+        main(run)
+    assert all(left(f"lightning_logs/quickstart/version_{n}") == RUN for n in (0, 1))
+    main([*run, "--trainer.logger.name=mine", "--trainer.callbacks=ModelCheckpoint"])
+    assert left("lightning_logs/mine/version_0") == RUN | {"checkpoints/epoch=0-step=20.ckpt"}
+    assert rows() == ["mine", "quickstart", "quickstart"]
+    steps = [line.split()[0] for line in Path("noted.txt").read_text().splitlines()]
+    assert steps == ["1", "quickstart", "1", "quickstart", "1", "mine"]
+
+
+def test_reproduce_looks_for_its_runs_where_they_are() -> None:
+    arguments = {"init_args": {"save_dir": "logs"}}
+    assert save_dir({"class_path": "lightning.pytorch.loggers.CSVLogger", **arguments}) == "logs"
+    assert save_dir({"class_path": "lightning.pytorch.loggers.WandbLogger", **arguments}) == "lightning_logs"
+    assert save_dir(True) == "lightning_logs"
+
+
+def test_two_loggers_are_both_complete_and_share_the_folder(noted: str) -> None:
+    names = {"save_dir": "logs", "name": "both"}
+    loggers = [
+        {"class_path": noted},
+        {"class_path": "CSVLogger", "init_args": names},
+        {"class_path": "TensorBoardLogger", "init_args": names},
+    ]
+    Path("both.yaml").write_text(json.dumps({"trainer": {"logger": loggers}}))
+    for _ in range(2):
+        main(["fit", "--config", QUICKSTART, *SHORT, "--config", "both.yaml", "--trainer.max_epochs=2"])
+    for folder in ("logs/both/version_0", "logs/both/version_1"):
+        events = {name for name in left(folder) if name.startswith("events.")}
+        assert left(folder) - events == RUN | {"metrics.csv", "hparams.yaml"}
+        with open(f"{folder}/metrics.csv") as file:
+            curve = {int(line["step"]): float(line["misses/test"]) for line in csv.DictReader(file)}
+        scalars = EventAccumulator(folder).Reload().Scalars("misses/test")
+        assert {event.step: event.value for event in scalars} == curve
+        result = json.loads(Path(folder, "results.json").read_text())
+        assert curve == {entry["pass"]: entry["test"]["misses"] for entry in result["curve"]}
+    assert rows() == ["both", "both"]
+
+
+def test_a_checkpoint_of_the_users_is_beside_ours_and_can_be_gone_on_from() -> None:
+    run = ["fit", "--config", QUICKSTART, *SHORT, "--trainer.max_epochs=2"]
+    main([*run, "--trainer.callbacks=ModelCheckpoint", "--trainer.callbacks.save_top_k=-1",
+          "--trainer.callbacks.save_last=true"])  # fmt: skip
+    saved = Path("lightning_logs/quickstart/version_0/checkpoints")
+    names = ["epoch=0-step=20.ckpt", "epoch=1-step=40.ckpt", "last.ckpt", "model_checkpoint_last.ckpt"]
+    assert sorted(path.name for path in saved.iterdir()) == names
+    with pytest.warns(UserWarning, match="callbacks used to create the checkpoint"):
+        main([*run, f"--ckpt_path={saved}/epoch=0-step=20.ckpt"])
+    ours, others = (
+        torch.load(f"lightning_logs/quickstart/version_{n}/checkpoints/last.ckpt", weights_only=True) for n in (0, 1)
+    )
+    assert all(torch.equal(ours["state_dict"][name], value) for name, value in others["state_dict"].items())
+
+
+def test_a_bar_of_the_users_takes_the_place_of_ours(capfd: pytest.CaptureFixture[str]) -> None:
+    main(["fit", "--config", QUICKSTART, *SHORT, "--trainer.callbacks=TQDMProgressBar"])
+    out = capfd.readouterr().out
+    assert "9,760" in out
+    assert out.count("eval: split") == 2
+    assert Path("lightning_logs/quickstart/version_0/results.json").is_file()
+
+
+def test_what_a_callback_was_told_to_say_is_said() -> None:
+    flags = ["--trainer.callbacks=EarlyStopping", "--trainer.callbacks.monitor=error/test"]
+    said = subprocess.run(
+        [sys.executable, "-m", "lecun_repro", "fit", "--config", QUICKSTART, *SHORT, *flags,
+         "--trainer.callbacks.stopping_threshold=101", "--trainer.callbacks.verbose=true"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "Stopping threshold reached: error/test" in said.stderr
+    assert len(said.stderr.splitlines()) == 1

@@ -207,7 +207,8 @@ def test_the_graph_is_made_of_the_layers_and_their_own_weights() -> None:
     nodes = {node.name: node for node in graph_of(ConvNet1989()).node}
     assert {name.split("/")[0] for name in nodes} == {"digit", "H1", "H2", "H3", "output"}
     assert {name for name in nodes if nodes[name].op == "parameter"} == {
-        "H1/H1w", "H1/H1b", "H2/H2w", "H2/H2b", "H2/patches/connections/index", "H3/H3w", "H3/H3b", "output/outw", "output/outb"
+        "H1/H1w", "H1/H1b", "H2/H2w", "H2/H2b", "H2/patches/connections/index", "H3/H3w", "H3/H3b", "output/outw",
+        "output/outb",
     }  # fmt: skip
     assert all(source in nodes for node in nodes.values() for source in node.input)
     shape = nodes["H1/tanh"].attr["_output_shapes"].list.shape[0]

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -13,7 +14,9 @@ import torch
 from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, LRSchedulerTypeTuple
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.optim import Optimizer
 
@@ -31,8 +34,8 @@ from lecun_repro.errors import BadArgument, UserError, one_line, prefixed, print
 from lecun_repro.models.base import Network
 from lecun_repro.models.heads import Head
 from lecun_repro.runs.checkpoints import checkpoint_config, load_checkpoint, load_into
-from lecun_repro.runs.folders import claimed
-from lecun_repro.runs.last_pass import LastPass
+from lecun_repro.runs.folders import FolderLogger, claimed, with_folders
+from lecun_repro.runs.last_pass import LastPass, place_checkpoints
 from lecun_repro.runs.progress import CountUpdates, FitProgress
 from lecun_repro.runs.record import LOCAL, RecordRun
 from lecun_repro.runs.signals import Interrupted, StopAfterBlock, StopSignals, say
@@ -52,6 +55,9 @@ DISK = (
 
 class DigitsCLI(LightningCLI):
     """`fit`, `validate`, `test` and `predict`, with the optimizer and its schedule at the top of the YAML."""
+
+    row: str | None = None  # the stem of the first configuration
+    refused: BadArgument | None = None  # a logger or callback that could not be built
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         for name in lecun_repro.__all__:
@@ -94,6 +100,7 @@ class DigitsCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses and checks, so that nothing is built from what could not run."""
+        self.row = next((Path(path).stem for path in config_flags(args[1:]) if os.path.isfile(path)), None)
         args = [args[0], *in_full(args[1:])]
         for path in config_flags(args):
             check_sections(load_config(path), LINKED)
@@ -116,12 +123,33 @@ class DigitsCLI(LightningCLI):
         """Networks and heads whose arguments are refused by their keys. (Lightning's own keep hyperparameters.)"""
         for key, base in (("network", Network), ("head", Head)):
             self.parser.add_instantiator(partial(made, f"model.{key}.init_args."), base)
+        self.parser.add_instantiator(partial(self.made_for_trainer, "trainer.logger"), Logger)
+        self.parser.add_instantiator(partial(self.made_for_trainer, "trainer.callbacks"), Callback)
+
+    def made_for_trainer(self, key: str, kind: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """`kind(*args, **kwargs)`; keeps why that fails, as jsonargparse goes on to other types that `key` may have."""
+        try:
+            return kind(*args, **kwargs)
+        except Exception as error:
+            allowed = f"what can be built here ({one_line(str(error))[:600]})"
+            self.refused = BadArgument(key, kind.__name__, allowed)
+            raise
+
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except ValueError:
+            if self.refused is None:
+                raise
+            raise self.refused from None
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         if self.subcommand != "fit":
             kwargs["logger"] = False  # such a call leaves no folder behind
         config = self.config[self.subcommand].trainer
-        wanted = {LastPass: config.enable_checkpointing, FitProgress: config.enable_progress_bar}
+        given = self._get(self.config_init, "trainer").callbacks or []
+        has_bar = any(isinstance(callback, ProgressBar) for callback in (given if isinstance(given, list) else [given]))
+        wanted = {LastPass: config.enable_checkpointing, FitProgress: False if has_bar else config.enable_progress_bar}
         self.trainer_defaults["callbacks"] = [kind() for kind, is_wanted in wanted.items() if is_wanted is not False]
         try:
             return super().instantiate_trainer(**kwargs)
@@ -132,6 +160,7 @@ class DigitsCLI(LightningCLI):
             raise BadArgument(f"trainer.{name}", config[name], f"what Lightning takes ({error})") from None
 
     def after_instantiate_classes(self) -> None:
+        self.model.check_callbacks(self.trainer.callbacks, self.datamodule)  # type: ignore[attr-defined]
         with closed_to_downloads(not self.may_download):
             self.datamodule.setup()  # what is wrong with data or checkpoint is told before there is a log folder
         self.check_checkpoint()
@@ -169,7 +198,8 @@ class DigitsCLI(LightningCLI):
             if fits:
                 self.trainer.callbacks += [CountUpdates(), StopAfterBlock(signals)]  # type: ignore[attr-defined]
             try:
-                with claimed(self.trainer.logger if fits else None), report_write_errors_once():
+                with claimed(*self.name_folder()), report_write_errors_once():
+                    place_checkpoints(self.trainer)
                     super()._run_subcommand(subcommand)
             except (SystemExit, CompileError) as error:  # Lightning's way out, and that of a compiler hit as well
                 if signals.received is None and not (isinstance(error, SystemExit) and self.trainer.interrupted):
@@ -179,6 +209,18 @@ class DigitsCLI(LightningCLI):
                 if error.errno not in DISK or not fits:
                     raise
                 raise UserError(f"{disk_fault(error)}{self._how_to_go_on()}") from None
+
+    def name_folder(self) -> list[FolderLogger]:
+        """The loggers that have folders, of which the first is the run's."""
+        if self.subcommand != "fit" or self.trainer.fast_dev_run or not self.trainer.loggers:  # type: ignore[attr-defined]
+            return []
+        specs = self.config[self.subcommand].trainer.logger
+        spec = specs[0] if isinstance(specs, list) else specs
+        arguments = spec.get("init_args", {}) if isinstance(spec, Namespace) else {}
+        row = arguments.get("name") or self.row or self.trainer.loggers[0].name or "lightning_logs"
+        loggers = with_folders(self.trainer.loggers, row, arguments.get("version"))
+        self.trainer.names_folder = loggers[0]  # type: ignore[attr-defined]
+        return loggers
 
     def _how_to_go_on(self) -> str:
         last = (log_dir(self.trainer) or Path()) / "checkpoints" / "last.ckpt"

@@ -1,4 +1,4 @@
-"""The trainer, whose `predict` writes what it predicts."""
+"""The trainer: what `predict` writes, and the folder of a run."""
 
 import sys
 from pathlib import Path
@@ -6,13 +6,25 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from lecun_repro.cli.predictions import prediction_table, readable_table
 from lecun_repro.files import write_atomically
 
 
 class DigitsTrainer(Trainer):
-    """A trainer whose `predict` writes what it predicts."""
+    """A trainer whose `predict` writes what it predicts, and whose runs have a folder whatever loggers they have.
+
+    Attributes:
+        names_folder: The logger after which the run's folder is named, one of its own or one in their place.
+    """
+
+    names_folder: TensorBoardLogger | CSVLogger | None = None
+
+    @property
+    def log_dir(self) -> str | None:
+        """The run's folder."""
+        return super().log_dir if self.names_folder is None else self.names_folder.log_dir
 
     def predict(  # type: ignore[override]
         self,

@@ -18,6 +18,7 @@ from lecun_repro.errors import BadArgument, printable
 from lecun_repro.files import write_atomically
 from lecun_repro.report.results import by_row
 from lecun_repro.runs.fits import Run, perform
+from lecun_repro.runs.folders import save_dir
 from lecun_repro.runs.identity import config_hash
 from lecun_repro.runs.results import DivergedRun, RunResult
 
@@ -109,7 +110,7 @@ def plan(file: Path, config: dict[str, Any], seeds: list[int], vary_draw: bool, 
     """The runs of one file, resolved as `config`."""
     trainer = config["trainer"]
     updates = plan_data(**config["data"]).updates(trainer["limit_train_batches"])
-    logs = trainer["logger"]["init_args"]["save_dir"] if isinstance(trainer["logger"], dict) else "lightning_logs"
+    logs = save_dir(trainer["logger"])
     runs, text = [], text_in_full(file)
     for seed in seeds:
         digest = config_hash(for_seed(config, seed, vary_draw))

@@ -1,10 +1,12 @@
 """Where a fit may write: into a folder of its own, under a `save_dir` that its user agreed to."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
+from jsonargparse._util import import_object
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from lecun_repro.errors import BadArgument
@@ -17,39 +19,69 @@ except ImportError:  # Windows
 
 
 LOGGER = "trainer.logger.init_args"
+LOGS = "lightning_logs"
+
+# Loggers whose folder is `<save_dir>/<name>/version_N`.
+FolderLogger = TensorBoardLogger | CSVLogger
+
+
+def with_folders(loggers: Sequence[Logger], row: str, version: int | str | None) -> list[FolderLogger]:
+    """The loggers that have such a folder, of which the first is the run's.
+
+    Where none has, one that only names it: `lightning_logs/<row>/version_N`.
+    """
+    have = [logger for logger in loggers if isinstance(logger, FolderLogger)]
+    return have or [CSVLogger(LOGS, row, version)]
+
+
+def save_dir(logger: Any) -> str:
+    """The same of a logger that is only configured: what the folders of its rows lie in."""
+    names = isinstance(logger, dict) and issubclass(import_object(logger["class_path"]), FolderLogger)
+    return logger["init_args"]["save_dir"] if names else LOGS
 
 
 @contextmanager
-def claimed(logger: Logger | None) -> Iterator[None]:
-    """Makes a run's folder, and keeps every other fit out of it while the block runs and this process lives.
+def claimed(*loggers: FolderLogger) -> Iterator[None]:
+    """Makes a run's folders, and keeps every other fit out of them while the block runs and this process lives.
 
     The lock is one on the folder itself, so that nothing is left behind. Where the file system has no locks, the
     folder is used without.
 
     Args:
-        logger: Names the folder. If it leaves the version open, the next free one is taken, which of two fits that
-            start together only one gets.
+        loggers: Each names a folder. If it leaves the version open, the next free one is taken, which of two fits that
+            start together only one gets; loggers of the same name then share it.
 
     Raises:
-        UserError: The logger's names lead out of its save_dir, another fit is writing there, or it cannot be made.
+        UserError: A logger's names lead out of its save_dir, another fit is writing there, or it cannot be made.
     """
-    if not isinstance(logger, TensorBoardLogger | CSVLogger):
+    versions: dict[str, int | str] = {}  # by the folder above them
+    taken: set[Path] = set()
+    with ExitStack() as locks:
+        for logger in loggers:
+            if logger._version is None:
+                logger._version = versions.get(logger.root_dir)
+            path = _make(logger)
+            versions.setdefault(logger.root_dir, logger.version)
+            if path not in taken:
+                taken.add(path)
+                locks.callback(_release, _lock(path))
+                sweep(path)
         yield
-        return
-    path = _make(logger)
+
+
+def _lock(path: Path) -> int | None:
     try:
-        descriptor = lock(path)
+        return lock(path)
     except BlockingIOError:
         raise BadArgument(f"{LOGGER}.version", f"{path}, where another fit is writing", "a folder of its own") from None
-    try:
-        sweep(path)
-        yield
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
 
 
-def _make(logger: TensorBoardLogger | CSVLogger) -> Path:
+def _release(descriptor: int | None) -> None:
+    if descriptor is not None:
+        os.close(descriptor)
+
+
+def _make(logger: FolderLogger) -> Path:
     chosen, before = logger._version is not None, None
     while True:
         path, root = Path(logger.log_dir), Path(os.path.expanduser(os.path.expandvars(logger.save_dir)))

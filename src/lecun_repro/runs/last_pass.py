@@ -4,7 +4,7 @@ import io
 
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 
 from lecun_repro.files import write_atomically
 from lecun_repro.tensorboard.writer import log_dir
@@ -25,3 +25,12 @@ class LastPass(Checkpoint):
         checkpoint = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
         torch.save(checkpoint, buffer := io.BytesIO())  # torch's own writing to a file hides why it failed
         write_atomically(folder / "last.ckpt", buffer.getbuffer())
+
+
+def place_checkpoints(trainer: Trainer) -> None:
+    """Has the user's own ModelCheckpoints save into the run's folder, and leave `last.ckpt` to `LastPass`."""
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint):
+            callback.CHECKPOINT_NAME_LAST = f"model_checkpoint_{ModelCheckpoint.CHECKPOINT_NAME_LAST}"
+            if callback.dirpath is None and (folder := log_dir(trainer)) is not None:
+                callback.dirpath = str(folder / "checkpoints")

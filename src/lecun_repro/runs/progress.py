@@ -73,7 +73,3 @@ class FitProgress(ProgressBar):
         if self.bar is not None:
             self.bar.close()
             self.bar = None
-
-    def print(self, *args: Any, sep: str = " ", **kwargs: Any) -> None:
-        """Prints lines to standard output without tearing the bar."""
-        tqdm.write(sep.join(map(str, args)), file=sys.stdout)

@@ -10,12 +10,20 @@ import lightning
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.tensorboard import SummaryWriter
 
 from lecun_repro.files import write_atomically
 from lecun_repro.runs.identity import config_hash
 from lecun_repro.runs.results import CurvePass, Point, RunResult, read_split
-from lecun_repro.tensorboard.writer import hyperparameters, log_dir, show_configuration, show_hyperparameters, writer_of
+from lecun_repro.tensorboard.writer import (
+    hyperparameters,
+    log_dir,
+    row_of,
+    show_configuration,
+    show_hyperparameters,
+    writer_of,
+)
 from lecun_repro.training import divergence
 from lecun_repro.training.evaluation import SplitResult
 from lecun_repro.training.module import DigitClassifier
@@ -75,6 +83,9 @@ class RecordRun(SaveConfigCallback):
                 pl_module.print(result.line(split))
             pl_module.on_train_end()
         self.results |= pl_module.results  # those of the end
+        for logger in trainer.loggers:
+            if not isinstance(logger, TensorBoardLogger):
+                logger.log_hyperparams(hyperparameters(trainer, pl_module))
         if (writer := writer_of(trainer)) is not None:
             show_hyperparameters(writer, hyperparameters(trainer, pl_module))
             self.show_rejection(writer, trainer)
@@ -102,7 +113,7 @@ class RecordRun(SaveConfigCallback):
         """The contents of `results.json`."""
         data = trainer.datamodule  # type: ignore[attr-defined]
         return RunResult(
-            row=trainer.logger.name,  # type: ignore[union-attr, arg-type]
+            row=row_of(trainer),
             seed=module.seed,
             source=data.source,
             draw=data.draw,
@@ -129,7 +140,7 @@ class RecordRun(SaveConfigCallback):
         config = {k: self.resolved[k] for k in CARRIED}
         config["data"] = {k: v for k, v in config["data"].items() if k not in LOCAL}
         checkpoint.setdefault("lecun_repro", {}).update(
-            row=trainer.logger.name if trainer.logger else None,
+            row=row_of(trainer) if trainer.logger else None,
             config=config,
             curve=[entry.to_json() for entry in self.curve],
             results={split: result._asdict() for split, result in self.results.items()},

@@ -49,7 +49,7 @@ def hyperparameters(trainer: Trainer, module: DigitClassifier) -> dict[str, str 
     data, network = trainer.datamodule, module.network  # type: ignore[attr-defined]
     optimizer, schedules = trainer.optimizers[0], trainer.lr_scheduler_configs
     return {
-        "row": trainer.logger.name or "" if trainer.logger else "",
+        "row": row_of(trainer),
         "seed": module.seed,
         "source": data.source,
         "draw": str(data.draw),
@@ -118,13 +118,20 @@ def graph_of(network: Network) -> graph_pb2.GraphDef:
 
 
 def log_dir(trainer: Trainer) -> Path | None:
-    """`lightning_logs/<row>/version_N`, or None for a run that keeps no log."""
+    """`<save_dir>/<row>/version_N`, or None for a run that keeps no log."""
     if trainer.logger is None or trainer.fast_dev_run or trainer.log_dir is None:  # type: ignore[attr-defined]
         return None
     return Path(trainer.log_dir)
 
 
+def row_of(trainer: Trainer) -> str:
+    """What a run is called: `<row>` of its folder."""
+    names = getattr(trainer, "names_folder", None) or trainer.logger
+    return "" if names is None else names.name or ""
+
+
 def writer_of(trainer: Trainer) -> SummaryWriter | None:
     """What writes a run's TensorBoard files, or None for a run without."""
-    logged = log_dir(trainer) is not None and isinstance(trainer.logger, TensorBoardLogger)
-    return trainer.logger.experiment if logged else None  # type: ignore[union-attr]
+    logs = log_dir(trainer) is not None
+    loggers = [logger for logger in trainer.loggers if logs and isinstance(logger, TensorBoardLogger)]
+    return loggers[0].experiment if loggers else None

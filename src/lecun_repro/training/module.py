@@ -1,17 +1,18 @@
 """The LightningModule: a network, a head and an optimizer, trained block by block and evaluated after every pass."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Literal
 
 import torch
 from jsonargparse.typing import NonNegativeInt
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from tqdm import tqdm
 
 from lecun_repro.data.blocks import Block, Chunks
 from lecun_repro.data.datamodule import DigitsDataModule
@@ -20,6 +21,7 @@ from lecun_repro.models.base import Network
 from lecun_repro.models.heads import Head
 from lecun_repro.randomness import pass_generator
 from lecun_repro.training.averaging import Average, Kind
+from lecun_repro.training.callbacks import PassAxis, check_callbacks, check_monitored, may_log
 from lecun_repro.training.compile_cache import CompileError, compiler
 from lecun_repro.training.curvature import curvatures
 from lecun_repro.training.divergence import check_loss, check_losses
@@ -37,6 +39,7 @@ from lecun_repro.training.updates import (
 )
 
 CHECKPOINT_FORMAT = 1
+SCORES = ("loss", "error", "misses")  # that are logged of a split
 
 # Compiling takes about ten seconds and an eager update half a millisecond longer than a compiled one.
 EARNS_COMPILING = 20_000
@@ -120,12 +123,36 @@ class DigitClassifier(LightningModule):
         return self.network if self.average is None else self.average.network  # type: ignore[return-value]
 
     def configure_callbacks(self) -> list:
-        """Takes the trainer's clipping over: Lightning refuses to clip what steps its optimizer itself."""
+        """Takes the trainer's clipping over: Lightning refuses to clip what steps its optimizer itself.
+
+        Raises:
+            BadArgument: a callback of the trainer's that would not do what it says.
+        """
+        callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
+        try:
+            self.check_callbacks(callbacks, self._data())
+        except BadArgument:
+            callbacks.clear()  # one that acts on exceptions would hide this one
+            raise
+        if not any(isinstance(callback, PassAxis) for callback in callbacks):
+            callbacks.insert(0, PassAxis())
         value, kind = self.trainer.gradient_clip_val, self.trainer.gradient_clip_algorithm
         if value:
             self.clip = Clip(value=float(value)) if kind == "value" else Clip(norm=float(value))
             self.trainer.gradient_clip_val = None
         return []
+
+    def check_callbacks(self, given: Sequence[Callback], data: DigitsDataModule) -> None:
+        """Refuses callbacks that would not do what they say, and those that watch what is not logged.
+
+        Raises:
+            BadArgument: one of them.
+        """
+        check_callbacks(given, self.lr_interval)
+        if not may_log(given):
+            kinds = ("", "_raw") if self.average is not None else ("",)
+            splits = [split.name for split in data.evaluated if split.when == "every pass"]
+            check_monitored(given, [f"{score}/{split}{kind}" for split in splits for kind in kinds for score in SCORES])
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = self.make_optimizer(grouped(self.network, self.param_groups))  # type: ignore[arg-type]
@@ -150,6 +177,10 @@ class DigitClassifier(LightningModule):
 
     # -----------------------------------------------------------------------------------------------------------------
     # Updates
+
+    def print(self, *args: Any, sep: str = " ", **kwargs: Any) -> None:
+        """Prints to standard output without tearing a bar. (Lightning's bars drop what is printed before and after.)"""
+        tqdm.write(sep.join(map(str, args)), **kwargs)
 
     def on_fit_start(self) -> None:
         if self.average is not None:
@@ -270,6 +301,8 @@ class DigitClassifier(LightningModule):
         return partial(eager_updates, self._updates)
 
     def on_train_epoch_end(self) -> None:
+        if self.results:
+            check_monitored(self.trainer.callbacks, list(self.trainer.callback_metrics))  # type: ignore[attr-defined]
         if self.lr_interval == "step":
             return
         scheduler = self.lr_schedulers()
@@ -340,11 +373,7 @@ class DigitClassifier(LightningModule):
         """Prints a line for each split; returns the numbers for the loggers."""
         for split, result in results.items():
             self.print(result.line(split))
-        return {
-            f"{name}/{split}": float(getattr(result, name))
-            for split, result in results.items()
-            for name in ("loss", "error", "misses")
-        }
+        return {f"{name}/{split}": float(getattr(result, name)) for split, result in results.items() for name in SCORES}
 
     test_step = validation_step
 
@@ -359,20 +388,25 @@ class DigitClassifier(LightningModule):
     # Checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
+        progress = self.trainer.fit_loop.epoch_progress.current
+        processed: int = progress.processed  # type: ignore[attr-defined]
         checkpoint.setdefault("lecun_repro", {}).update(
             format=CHECKPOINT_FORMAT,
             compiled=self.compiled,
             update_seconds=self.update_seconds,
             updates_done=self.updates_done,
+            whole=processed == progress.ready and self.updates_this_pass == self._data().updates_per_pass,
         )
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
-        """Raises ValueError for a checkpoint of another format."""
+        """Raises ValueError for a checkpoint of another format, and in a fit for one from within a pass."""
         saved = checkpoint.get("lecun_repro", {})
         if saved.get("format") != CHECKPOINT_FORMAT:
             raise ValueError(
                 f"the checkpoint has format {saved.get('format')}, this version reads {CHECKPOINT_FORMAT}; "
                 "train again, or use the version of lecun-repro that wrote it"
             )
+        if not saved.get("whole", True) and (self._trainer is None or self.trainer.state.fn == "fit"):
+            raise ValueError("it was saved before the end of its pass, and a fit goes on from whole passes alone")
         self.compiled = saved["compiled"]
         self.update_seconds, self.updates_done = saved["update_seconds"], saved["updates_done"]
