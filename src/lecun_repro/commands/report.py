@@ -34,13 +34,15 @@ def report(results: str = "results/article.json") -> None:
     lost += diverged_note(draws, of_draws, " with draws of their own")
     search = load_search(path.with_name(f"{name}_search.json"))
 
+    of_folder = published_rows(rows, "1989" if name == "1989" else "article")
+
     # What is beside the results, and their name, say which report is theirs.
     if of_claims.is_file():
         file = claims.read(of_claims)
         answered = claims.answers(file, rows)
         save(claims.figures(file, answered), path.parent)
         text = claims.document(file, answered, rows, search)
-    elif not published_rows(rows) or not all(map(on_test_digits, rows.values())):
+    elif not of_folder or not all(map(on_test_digits, [*rows.values(), *draws.values()])):
         text = plain.document(name, rows, draws, save(plain.figures(name, rows), path.parent))
     elif name == "1989":
         text = paper.document(name, rows, search, save(paper.figures(name, rows), path.parent))

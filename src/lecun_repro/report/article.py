@@ -41,14 +41,14 @@ These rules were written down before the runs.
 
 def figures(name: str, rows: Rows) -> dict[str, Figure | None]:
     """By file name: the steps, the learning curves, and the digits that the modern row misses."""
-    own = published_rows(rows)
+    own = published_rows(rows, "article")
     drawn = {f"{name}_steps.png": waterfall_figure(rows, own), f"{name}_curves.png": curves_figure(rows, own)}
     return drawn | ({f"{name}_missed.png": missed_figure(rows[MODERN])} if MODERN in rows else {})
 
 
 def document(name: str, rows: Rows, draws: Rows, shown: Sequence[str]) -> str:
     """The whole report as Markdown, with the figures that are shown."""
-    story = story_in_numbers(published_rows(rows))
+    story = story_in_numbers(published_rows(rows, "article"))
     parts = [RULES.strip(), "## Rows", rows_table(rows), "## Steps", steps_table(rows), *map(image, shown)]
     parts += ["## Other draws of the digits", draws_table(draws, rows)] if draws else []
     parts += ["## The story in numbers", story] if story else []
@@ -59,7 +59,7 @@ def rows_table(rows: Rows) -> str:
     """Per row: the seeds, train and test error; where it is the article's, its number and the verdict."""
     header = ["row", "seeds", "train error %", "test error %", "95 % of the mean", "test misses (range)"]
     header += ["article, test %", "article, misses (printed)", "verdict"]
-    lines, own = [], published_rows(rows)
+    lines, own = [], published_rows(rows, "article")
     for row, results in rows.items():
         line = [f"`{row}`", str(len(results)), spread(errors(results, "train")), spread(errors(results))]
         line += [span(mean_interval(errors(results))), ranged(misses(results))]
@@ -73,7 +73,7 @@ def rows_table(rows: Rows) -> str:
 
 def steps_table(rows: Rows) -> str:
     """What each step buys: consecutive rows, then what 50,000 digits buy."""
-    own = published_rows(rows)
+    own = published_rows(rows, "article")
     further = [(before, row) for row, before in STEP_FROM.items() if row in own and before in own]
     lines = []
     for before, after in dict.fromkeys([*pairwise(rows), *further]):

@@ -77,7 +77,7 @@ def against_table(rows: Rows) -> str:
     printed = CONVOLUTIONAL
     first = ["*paper*", "1", f"{printed.train_error}", f"{printed.train_misses}", f"{printed.train_mse:.1e}"]
     first += [f"{printed.test_error:.2f}", NONE, f"{printed.test_misses}", f"{printed.test_mse:.1e}"]
-    lines, own = [[*first, f"{printed.rejected}"]], published_rows(rows)
+    lines, own = [[*first, f"{printed.rejected}"]], published_rows(rows, "1989")
     for row, results in rows.items():
         line = [f"`{row}`", str(len(results))]
         for split in ("train", "test"):
@@ -109,7 +109,7 @@ def against_table(rows: Rows) -> str:
 
 def doubts(rows: Rows) -> str:
     """The verdicts, each with its n and interval."""
-    rows = {row: results for row, results in published_rows(rows).items() if len(results) > 1}
+    rows = {row: results for row, results in published_rows(rows, "1989").items() if len(results) > 1}
     lines = []
     if baseline := rows.get(BASELINE):
         lines.append(digits_explain_the_test_error(baseline))

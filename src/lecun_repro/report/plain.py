@@ -13,12 +13,12 @@ from lecun_repro.report.statistics import improved, mcnemar, mean_interval
 from lecun_repro.report.tables import image, ranged, span, spread, table
 
 RULES = """\
-- Every run trains one row's YAML with one seed, to its last pass, and is evaluated on its test digits, or on digits held
-  out of training (`holdout`).
+- Every run trains one row's YAML with one seed, to its last pass, and is evaluated on its test digits, or on digits
+  held out of training (`holdout`).
 - The 95 % interval of a mean is Student's t over the seeds. It tells how well the mean over seeds is known, on these
   digits; others would give another mean.
-- A step is *better* or *worse* if the 95 % interval of the mean difference in misses, paired by seed, excludes 0 and the
-  median over seeds of the exact McNemar test's p is below 0.05; otherwise a difference is *not shown*.
+- A step is *better* or *worse* if the 95 % interval of the mean difference in misses, paired by seed, excludes 0 and
+  the median over seeds of the exact McNemar test's p is below 0.05; otherwise a difference is *not shown*.
 """
 STEP = ["step", "seeds", "misses, mean difference", "95 %", "McNemar p, median", "p < 0.05"]
 
@@ -30,7 +30,7 @@ def figures(name: str, rows: Rows) -> dict[str, Figure | None]:
 
 def document(name: str, rows: Rows, draws: Rows, shown: Sequence[str]) -> str:
     """The whole report as Markdown, with the figures that are shown."""
-    parts = [RULES.strip(), "## Rows", rows_table(rows), *steps(rows), *map(image, shown)]
+    parts = [RULES.strip(), *(["## Rows", rows_table(rows)] if rows else []), *steps(rows), *map(image, shown)]
     parts += ["## With draws of their own", rows_table(draws)] if draws else []
     return tables.document(name, parts, {**rows, **{f"{row} (other draws)": runs for row, runs in draws.items()}})
 
