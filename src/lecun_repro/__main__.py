@@ -145,11 +145,11 @@ def run_command(name: str, args: list[str]) -> None:
 
 
 def split_flags(args: list[str]) -> tuple[list[str], list[str]]:
-    """A command line as its own flags and those of `fit`: `--threads`, `--optimizer` and whatever has a dot."""
+    """A command line as its own flags and those of `fit`: `--threads`, `--from_weights`, `--optimizer` and what has a dot."""
     own: list[str] = []
     overrides: list[str] = []
     for name, value in flags(args, lambda name: name not in ("--help", "-h")):
-        of_fit = "." in name or name in ("--optimizer", "--lr_scheduler", "--threads")
+        of_fit = "." in name or name in ("--optimizer", "--lr_scheduler", "--threads", "--from_weights")
         (overrides if of_fit else own).extend([name] if value is None else [f"{name}={value}"] if name else [value])
     return own, overrides
 

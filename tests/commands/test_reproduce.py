@@ -15,6 +15,7 @@ import pytest
 from lecun_repro.__main__ import main, quiet
 from lecun_repro.cli.build import resolve
 from lecun_repro.commands.reproduce import plan
+from lecun_repro.report.collection import held
 from lecun_repro.runs.fits import Outcome, perform_one
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "article"
@@ -53,12 +54,21 @@ def test_rows_by_seeds_are_run_once(rows: Path, capsys: pytest.CaptureFixture) -
     assert results[0]["test"] != results[1]["test"], "another seed starts from other weights"
     assert "| `1_baseline` | 2 |" in (out / "configs.md").read_text()
 
-    # The same again: nothing is run. One row edited: that one runs, and its old results are gone.
+    # The same again: nothing is run. One row edited: its old results are not dropped but where that is asked for.
     times = {p: p.stat().st_mtime_ns for p in Path("lightning_logs").rglob("results.json")}
     main(command)
     assert times == {p: p.stat().st_mtime_ns for p in Path("lightning_logs").rglob("results.json")}
     (rows / "1_baseline.yaml").write_text((rows / "1_baseline.yaml").read_text().replace("lr: 0.03", "lr: 0.02"))
-    main(command)
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        main(command)
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "configs.json, which has results of other configurations of these rows (1_baseline, seeds 7, 1337)" in line
+    assert "--replace true" in line
+    assert results_of(out) == results
+    assert times == {p: p.stat().st_mtime_ns for p in Path("lightning_logs").rglob("results.json")}
+    main([*command, "--replace", "true"])
     assert len(list(Path("lightning_logs").rglob("results.json"))) == len(times) + 2
     edited = results_of(out)
     assert [r["config_hash"] for r in edited[2:]] == [r["config_hash"] for r in results[2:]]
@@ -225,6 +235,68 @@ def test_results_that_are_bad_are_told_before_the_runs(rows: Path, capsys: pytes
     assert "here/configs.json, record 1: train is missing" in capsys.readouterr().err
     assert not Path("lightning_logs").exists()
     assert Path("here/configs.json").read_text() == '[{"row": 3}]'
+
+
+def test_rows_that_were_not_run_keep_their_results_whatever_is_replaced(rows: Path) -> None:
+    command = ["reproduce", "--configs", "configs", "--seeds", "1", *SHORT]
+    main(command)
+    before = results_of(Path("lightning_logs/results_digits"))
+    for name in ("1_baseline.yaml", "5_dropout_relu.yaml"):
+        text = (rows / name).read_text().replace("activation: relu", "activation: tanh").replace("lr: 0.03", "lr: 0.02")
+        blocked = text.replace("save_dir: lightning_logs", "save_dir: blocked") if name[0] == "1" else text
+        (rows / name).write_text(blocked)
+    Path("blocked").touch()
+    with pytest.raises(SystemExit):
+        main([*command, "--replace", "true"])
+    after = results_of(Path("lightning_logs/results_digits"))
+    assert after[0] == before[0]
+    assert after[1]["config_hash"] != before[1]["config_hash"]
+
+
+def test_error_bars_on_digits_held_out(rows: Path) -> None:
+    main(["reproduce", "--configs", "configs", "--seeds", "2", "--data.holdout", "20", *SHORT])
+    out = Path("lightning_logs/results_digits")
+    assert [(r["train"]["n"], r["holdout"]["n"]) for r in results_of(out)] == [(40, 20)] * 4
+    text = (out / "configs.md").read_text()
+    assert "| `1_baseline` | 2 | 20 holdout |" in text
+    assert "reproduced" not in text
+
+
+def test_two_files_of_one_name_are_refused(rows: Path, capsys: pytest.CaptureFixture) -> None:
+    Path("other").mkdir()
+    Path("other/1_baseline.yaml").write_text((rows / "5_dropout_relu.yaml").read_text())
+    with pytest.raises(SystemExit) as stop:
+        main(["reproduce", "--configs", "[configs/1_baseline.yaml,other/1_baseline.yaml]", *SHORT])
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "configs: configs/1_baseline.yaml and other/1_baseline.yaml, which are both row 1_baseline" in line
+    assert not Path("lightning_logs").exists()
+
+
+def test_an_edited_network_runs_anew(rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path.cwd()), *sys.path]))
+    source = "from lecun_repro import ConvNet1989\nclass Edited(ConvNet1989):\n    a = 1\n"
+    Path("network_to_edit.py").write_text(source)
+    command = ["reproduce", "--configs", "configs/1_baseline.yaml", "--seeds", "1", *SHORT]
+    command += ["--model.network", "network_to_edit.Edited"]
+    main(command)
+    (before,) = results_of(Path("lightning_logs/results_digits"))
+    Path("network_to_edit.py").write_text(
+        source.replace("1989", "1989 as Convolutional", 1).replace("(ConvNet1989", "(Convolutional")
+    )
+    main([*command, "--replace", "true"])
+    (after,) = results_of(Path("lightning_logs/results_digits"))
+    assert after["config_hash"] != before["config_hash"]
+    assert len(list(Path("lightning_logs").rglob("results.json"))) == 2
+
+
+def test_the_file_of_results_is_held_before_the_runs(rows: Path, capsys: pytest.CaptureFixture) -> None:
+    with held(Path("here/configs.json")), pytest.raises(SystemExit) as stop:
+        main(["reproduce", "--configs", "configs", "--out", "here", *SHORT])
+    assert stop.value.code == 2
+    assert "out: here/configs.json, to which another reproduce is adding its results" in capsys.readouterr().err
+    assert not Path("lightning_logs").exists()
 
 
 @pytest.mark.parametrize(

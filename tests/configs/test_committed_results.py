@@ -8,12 +8,24 @@ import pytest
 from lecun_repro.__main__ import quiet
 from lecun_repro.cli.build import resolve
 from lecun_repro.commands.reproduce import for_seed
-from lecun_repro.runs.identity import config_hash
+from lecun_repro.report.configurations import Folder, published
+from lecun_repro.runs.identity import canonical, config_hash
 
 ROOT = Path(__file__).parents[2]
 FILES = {
     path.stem: path for folder in ("article", "claims", "1989") for path in (ROOT / "configs" / folder).glob("*.yaml")
 }
+
+
+@pytest.mark.parametrize("folder", ["article", "1989"])
+def test_the_report_knows_the_rows_with_published_numbers(folder: Folder) -> None:
+    quiet()
+    trees = {file.stem: canonical(resolve(str(file), [])) for file in (ROOT / "configs" / folder).glob("*.yaml")}
+    for tree in trees.values():
+        del tree["seed_everything"]
+    assert json.loads(json.dumps(trees)) == published()[folder], (
+        "write these to src/lecun_repro/report/configurations.json"
+    )
 
 
 @pytest.mark.parametrize("name", ["article", "article_draws", "claims", "1989"])

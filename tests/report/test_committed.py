@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from lecun_repro.commands.report import report
-from lecun_repro.commands.reproduce import collect
 from lecun_repro.report.claims import answers, claims_table, read
+from lecun_repro.report.collection import collect
 from lecun_repro.report.results import load, misses
 from lecun_repro.report.tables import spread
 from lecun_repro.runs.results import RunResult

@@ -74,9 +74,12 @@ def test_without_a_configuration_its_verdict_is_left_out(text_of: Write) -> None
     assert "`3_paper`" in text
 
 
-def test_other_digits_and_single_seeds_get_no_verdict(text_of: Write) -> None:
+def test_other_configurations_and_single_seeds_get_no_verdict(text_of: Write) -> None:
     assert "A verdict needs two seeds" in text_of(ALL[0], seeds=1)
-    assert "A verdict needs two seeds" in text_of(ALL[0], source="digits")
+    text = text_of(*ALL, config_hash="of a shortened run")
+    assert "| `3_paper` | 5 | 2,007 test |" in text
+    assert "*paper*" not in text
+    assert "reproduced" not in text
 
 
 def test_the_search_stands_in_the_document(tmp_path: Path, text_of: Write) -> None:

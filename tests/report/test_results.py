@@ -95,11 +95,12 @@ def test_two_configurations_of_one_row_and_seed_do_not_mix(good: dict[str, Any],
         load(tmp_path / "article.json")
 
 
-def test_digits_held_out_are_not_reported_on(good: dict[str, Any], tmp_path: Path) -> None:
+def test_claims_are_not_answered_on_digits_held_out(good: dict[str, Any], tmp_path: Path) -> None:
     good["holdout"] = good.pop("test")
-    (tmp_path / "article.json").write_text(json.dumps([good]))
+    (tmp_path / "claims.json").write_text(json.dumps([good]))
+    (tmp_path / "claims.toml").touch()
     with pytest.raises(UserError, match="row 1_baseline was evaluated on digits held out; allowed: "):
-        report(str(tmp_path / "article.json"))
+        report(str(tmp_path / "claims.json"))
 
 
 def test_fields_of_later_versions_are_ignored_and_their_splits_kept(good: dict[str, Any], tmp_path: Path) -> None:

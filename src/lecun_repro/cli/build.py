@@ -1,6 +1,5 @@
 """What other commands need of the trainer's command line: a resolved configuration, a built or trained model."""
 
-import json
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -36,7 +35,7 @@ def resolve(config: str, fit_flags: list[str]) -> dict[str, Any]:
         UserError: a bad key or value in either.
     """
     cli = run(["fit", "--config", config, *fit_flags], time.perf_counter(), _ParsedOnly)
-    return json.loads(cli._parser("fit").dump(cli.config["fit"], format="json", skip_none=False))
+    return cli.resolved()
 
 
 class _BuiltOnly(_ParsedOnly):

@@ -22,7 +22,7 @@ from lecun_repro.errors import BadArgument, one_line, prefixed
 from lecun_repro.files import may_be_written
 from lecun_repro.models.base import Network
 from lecun_repro.models.heads import Head
-from lecun_repro.runs.checkpoints import CHECKPOINT, load_checkpoint
+from lecun_repro.runs.checkpoints import CHECKPOINT, load_checkpoint, network_weights
 from lecun_repro.training.optimizers import grouped
 
 # What a sequence of single updates supports of the trainer's arguments, and why no more.
@@ -78,6 +78,8 @@ def check(subcommand: str, config: Namespace) -> None:
     if subcommand == "fit":
         check_passes(config.trainer)
         check_schedule(config, optimizer)
+    if config.get("from_weights") is not None:
+        network_weights(config.from_weights)
     if config.get("ckpt_path") is not None:
         load_checkpoint(config.ckpt_path)
     elif subcommand != "fit":

@@ -27,6 +27,8 @@ SUBCOMMANDS = {
 }
 ARGUMENTS = {
     "ckpt_path": "A checkpoint that `fit` wrote, a local file; data and model come from it, and flags win over it.",
+    "from_weights": "A checkpoint whose weights a new run starts from, a local file. Optimizer, schedule and passes "
+    "begin anew, and the weights are part of the run's identity.",
     "seed_everything": "Seed of the weights, shifts and dropout, an integer from 0.",
     "config": "A YAML file of these keys, or of `base: FILE` and what differs; of several, the later one wins.",
     "model.network": "The network, a subclass of `lecun_repro.Network` by name or import path; arguments below.",

@@ -33,11 +33,12 @@ from lecun_repro.data.download import closed_to_downloads
 from lecun_repro.errors import BadArgument, UserError, one_line, prefixed, printable
 from lecun_repro.models.base import Network
 from lecun_repro.models.heads import Head
-from lecun_repro.runs.checkpoints import checkpoint_config, load_checkpoint, load_into
+from lecun_repro.runs.checkpoints import checkpoint_config, load_checkpoint, load_into, start_from
 from lecun_repro.runs.folders import FolderLogger, claimed, with_folders
 from lecun_repro.runs.last_pass import LastPass, place_checkpoints
 from lecun_repro.runs.progress import CountUpdates, FitProgress
-from lecun_repro.runs.record import LOCAL, RecordRun
+from lecun_repro.runs.record import RecordRun
+from lecun_repro.runs.resume import LOCAL, check_resumed
 from lecun_repro.runs.signals import Interrupted, StopAfterBlock, StopSignals, say
 from lecun_repro.tensorboard.callback import Pictures
 from lecun_repro.tensorboard.writer import log_dir, report_write_errors_once
@@ -91,6 +92,8 @@ class DigitsCLI(LightningCLI):
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "fit":
+            parser.add_argument("--from_weights", type=str | None, default=None)
         parser.set_help(subcommand)  # type: ignore[attr-defined]
         return parser
 
@@ -165,11 +168,21 @@ class DigitsCLI(LightningCLI):
             self.datamodule.setup()  # what is wrong with data or checkpoint is told before there is a log folder
         self.check_checkpoint()
 
+    def resolved(self) -> dict[str, Any]:
+        """The configuration as plain values."""
+        parser = self._parser(self.subcommand)
+        return json.loads(parser.dump(self.config[self.subcommand], format="json", skip_none=False))
+
     def check_checkpoint(self) -> None:
         """Loads its weights; BadArgument for a checkpoint that is not one of the configured network and fit."""
-        if (path := self.config[self.subcommand].ckpt_path) is None:
+        config, resumes = self.config[self.subcommand], self.subcommand == "fit"
+        if (path := config.ckpt_path) is None:
+            if (origin := config.get("from_weights")) is not None:
+                start_from(self.model, origin)
             return
-        checkpoint, resumes = load_checkpoint(path), self.subcommand == "fit"
+        checkpoint = load_checkpoint(path)
+        if resumes:
+            check_resumed(self.resolved(), checkpoint, path)
         try:
             load_into(self.model, checkpoint, resumes)
             for callback in self.trainer.callbacks if resumes else ():  # type: ignore[attr-defined]

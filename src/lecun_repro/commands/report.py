@@ -7,8 +7,9 @@ from matplotlib.figure import Figure
 
 from lecun_repro.errors import BadArgument
 from lecun_repro.files import write_atomically
-from lecun_repro.report import article, claims, paper
-from lecun_repro.report.results import load, load_diverged
+from lecun_repro.report import article, claims, paper, plain
+from lecun_repro.report.configurations import published_rows
+from lecun_repro.report.results import load, load_diverged, load_tested, on_test_digits
 from lecun_repro.report.search import load_search
 from lecun_repro.report.tables import diverged_note
 
@@ -27,18 +28,23 @@ def report(results: str = "results/article.json") -> None:
     if path.stem.endswith("_draws"):  # part of the report on the article's own draw
         path = path.with_name(path.name.replace("_draws", ""))
     name = path.stem
-    rows, draws = load(path), load(path.with_name(f"{name}_draws.json"))
+    of_claims = path.with_suffix(".toml")
+    rows, draws = (load_tested if of_claims.is_file() else load)(path), load(path.with_name(f"{name}_draws.json"))
     lost = diverged_note(rows, load_diverged(path.with_name(f"{name}_diverged.json")))
     of_draws = load_diverged(path.with_name(f"{name}_draws_diverged.json"))
     lost += diverged_note(draws, of_draws, " with draws of their own")
     search = load_search(path.with_name(f"{name}_search.json"))
 
+    of_folder = published_rows(rows, "1989" if name == "1989" else "article")
+
     # What is beside the results, and their name, say which report is theirs.
-    if path.with_suffix(".toml").is_file():
-        file = claims.read(path.with_suffix(".toml"))
+    if of_claims.is_file():
+        file = claims.read(of_claims)
         answered = claims.answers(file, rows)
         save(claims.figures(file, answered), path.parent)
         text = claims.document(file, answered, rows, search)
+    elif not of_folder or not all(map(on_test_digits, [*rows.values(), *draws.values()])):
+        text = plain.document(name, rows, draws, save(plain.figures(name, rows), path.parent))
     elif name == "1989":
         text = paper.document(name, rows, search, save(paper.figures(name, rows), path.parent))
     else:

@@ -3,9 +3,7 @@
 Runs that diverged are kept apart in `<results>_diverged.json`.
 """
 
-import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +13,7 @@ from lecun_repro.cli.build import resolve
 from lecun_repro.cli.overlays import text_in_full
 from lecun_repro.data.plan import plan as plan_data
 from lecun_repro.errors import BadArgument, printable
-from lecun_repro.files import write_atomically
+from lecun_repro.report.collection import collect, held, refuse_others
 from lecun_repro.report.results import by_row
 from lecun_repro.runs.fits import Run, perform
 from lecun_repro.runs.folders import save_dir
@@ -32,6 +30,7 @@ def reproduce(
     out: str | None = None,
     source: str | None = None,
     vary_draw: bool = False,
+    replace: bool = False,
     backend: Literal["local", "ray"] = "local",
     overrides: list[str] | None = None,
 ) -> None:
@@ -47,6 +46,8 @@ def reproduce(
             `lightning_logs/results_<source>` for others.
         source: Take the digits from another source in every run: `mnist`, `digits`, `usps` or one of your own.
         vary_draw: Draw other digits with every seed: the draw's seed is then the run's.
+        replace: Drop what the results have of these rows from other configurations, as of an edited YAML, once there
+            are new ones. Without it that is refused.
         backend: `local`, or `ray` for the Ray cluster that this machine belongs to.
         overrides: Flags of `fit`.
     """
@@ -64,20 +65,26 @@ def reproduce(
     name = files[0].parent.name or row_of(files[0])  # of the folder; a file beside the user is on its own
     path = Path(out) / f"{name}{'_draws' if vary_draw else ''}.json"
     apart = path.with_name(f"{path.stem}_diverged.json")
-    by_row(path, RunResult.read)  # what is wrong with those to put others among is told before the runs
-    by_row(apart, DivergedRun.read)
-
-    outcomes = perform(runs, jobs, backend)
+    rows = set(resolved)
 
     def current(row: str, seed: int) -> str | None:
-        return config_hash(for_seed(resolved[row], seed, vary_draw)) if row in resolved else None
+        return config_hash(for_seed(resolved[row], seed, vary_draw)) if row in rows else None
 
-    collect(path, [outcome.record for outcome in outcomes if outcome.record and not outcome.diverged], current)
-    collect(apart, [outcome.record for outcome in outcomes if outcome.record and outcome.diverged], current)
+    with held(path):
+        by_row(path, RunResult.read)  # what is wrong with those to put others among is told before the runs
+        by_row(apart, DivergedRun.read)
+        for file in (path, apart) if not replace else ():
+            refuse_others(file, current)
 
-    from lecun_repro.commands.report import report  # matplotlib, which the runs do not need
+        outcomes = perform(runs, jobs, backend)
 
-    report(str(path))
+        rows = {outcome.run.row for outcome in outcomes if outcome.record}  # others keep what they had
+        collect(path, [outcome.record for outcome in outcomes if outcome.record and not outcome.diverged], current)
+        collect(apart, [outcome.record for outcome in outcomes if outcome.record and outcome.diverged], current)
+
+        from lecun_repro.commands.report import report  # matplotlib, which the runs do not need
+
+        report(str(path))
     for run, record, reason in outcomes:
         if record is None:
             print(printable(f"failed: {run.row}, seed {run.seed}: {reason}"), file=sys.stderr)
@@ -91,7 +98,9 @@ def reproduce(
 def config_files(configs: str | list[str]) -> list[Path]:
     """The YAML files named, or those of a folder, in the order of their names."""
     paths = [Path(path) for path in ([configs] if isinstance(configs, str) else configs)]
-    files = [file for path in paths for file in (sorted(path.glob("*.yaml")) if path.is_dir() else [path])]
+    named = [file for path in paths for file in (sorted(path.glob("*.yaml")) if path.is_dir() else [path])]
+    files = list(dict.fromkeys(named))
+    of_rows: dict[str, Path] = {}
     if not files:
         raise BadArgument("configs", configs, "YAML files, or a folder of them")
     for file in files:
@@ -99,6 +108,8 @@ def config_files(configs: str | list[str]) -> list[Path]:
             raise BadArgument("configs", f"{file}, which is not there", "YAML files, or a folder of them")
         if row_of(file) in (".", ".."):
             raise BadArgument("configs", f"{file}, which names its row {row_of(file)}", "a file by another name")
+        if (other := of_rows.setdefault(row_of(file), file)) is not file:
+            raise BadArgument("configs", f"{other} and {file}, which are both row {row_of(file)}", "one file of a name")
     return files
 
 
@@ -127,21 +138,3 @@ def for_seed(config: dict[str, Any], seed: int, vary_draw: bool) -> dict[str, An
     """A resolved configuration as a run with this seed resolves it."""
     data = config["data"] | ({"draw": seed} if vary_draw else {})
     return config | {"seed_everything": seed, "data": data}
-
-
-def collect(path: Path, fresh: list[dict[str, Any]], current: Callable[[str, int], str | None]) -> None:
-    """Puts fresh results among those in `path`, in the order of rows and seeds.
-
-    Args:
-        path: A JSON list of `results.json` objects; made if absent. One of runs that diverged is there if any did.
-        fresh: Records to add; each takes the place of an older one of its row and seed.
-        current: The hash that records of a row and seed have to have, None for rows not asked for; others are dropped.
-    """
-    kept = json.loads(path.read_text()) if path.exists() else []
-    by_key = {(r["row"], r["seed"]): r for r in [*kept, *fresh]}
-    records = [r for (row, seed), r in sorted(by_key.items()) if current(row, seed) in (None, r["config_hash"])]
-    if not records and path.name.endswith("_diverged.json"):
-        return path.unlink(missing_ok=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = ",\n".join(map(json.dumps, records))
-    write_atomically(path, f"[\n{text}\n]\n")

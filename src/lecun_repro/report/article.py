@@ -7,7 +7,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lecun_repro.report import tables
+from lecun_repro.report.configurations import published_rows
 from lecun_repro.report.figures import curves_figure, missed_figure, waterfall_figure
+from lecun_repro.report.plain import STEP, step
 from lecun_repro.report.published import (
     BASELINE,
     BASELINE_50K,
@@ -19,7 +21,7 @@ from lecun_repro.report.published import (
     STEP_FROM,
 )
 from lecun_repro.report.results import Rows, errors, misses, paired
-from lecun_repro.report.statistics import improved, mcnemar, mean_interval, reproduced, sd
+from lecun_repro.report.statistics import mean_interval, reproduced, sd
 from lecun_repro.report.tables import image, ranged, span, spread, table
 
 RULES = """\
@@ -39,15 +41,14 @@ These rules were written down before the runs.
 
 def figures(name: str, rows: Rows) -> dict[str, Figure | None]:
     """By file name: the steps, the learning curves, and the digits that the modern row misses."""
-    if not rows:
-        return {}
-    drawn = {f"{name}_steps.png": waterfall_figure(rows), f"{name}_curves.png": curves_figure(rows)}
+    own = published_rows(rows, "article")
+    drawn = {f"{name}_steps.png": waterfall_figure(rows, own), f"{name}_curves.png": curves_figure(rows, own)}
     return drawn | ({f"{name}_missed.png": missed_figure(rows[MODERN])} if MODERN in rows else {})
 
 
 def document(name: str, rows: Rows, draws: Rows, shown: Sequence[str]) -> str:
     """The whole report as Markdown, with the figures that are shown."""
-    story = story_in_numbers(rows)
+    story = story_in_numbers(published_rows(rows, "article"))
     parts = [RULES.strip(), "## Rows", rows_table(rows), "## Steps", steps_table(rows), *map(image, shown)]
     parts += ["## Other draws of the digits", draws_table(draws, rows)] if draws else []
     parts += ["## The story in numbers", story] if story else []
@@ -55,15 +56,15 @@ def document(name: str, rows: Rows, draws: Rows, shown: Sequence[str]) -> str:
 
 
 def rows_table(rows: Rows) -> str:
-    """Per row: the seeds, train and test error, the article's number, the verdict."""
+    """Per row: the seeds, train and test error; where it is the article's, its number and the verdict."""
     header = ["row", "seeds", "train error %", "test error %", "95 % of the mean", "test misses (range)"]
     header += ["article, test %", "article, misses (printed)", "verdict"]
-    lines = []
+    lines, own = [], published_rows(rows, "article")
     for row, results in rows.items():
-        published = BY_ROW.get(row)
         line = [f"`{row}`", str(len(results)), spread(errors(results, "train")), spread(errors(results))]
         line += [span(mean_interval(errors(results))), ranged(misses(results))]
-        if published is not None and all(r.test.n == published.test_n for r in results):
+        if row in own:
+            published = BY_ROW[row]
             line += [f"{published.test_error:.2f}", f"{published.test_misses} ({published.test_printed})"]
             line += [f"*{reproduced(misses(results), published.test_misses)}*"]
         lines.append(line)
@@ -72,23 +73,14 @@ def rows_table(rows: Rows) -> str:
 
 def steps_table(rows: Rows) -> str:
     """What each step buys: consecutive rows, then what 50,000 digits buy."""
-    steps = [*pairwise(rows), *((before, row) for row, before in STEP_FROM.items())]
+    own = published_rows(rows, "article")
+    further = [(before, row) for row, before in STEP_FROM.items() if row in own and before in own]
     lines = []
-    for before, after in dict.fromkeys(steps):
-        pairs = paired(rows, before, after)
-        if not pairs:
-            continue
-        differences = [second.test.misses - first.test.misses for first, second in pairs]
-        p_values = [mcnemar(first.test.missed, second.test.missed) for first, second in pairs]
-        published = ""
-        if before in BY_ROW and after in BY_ROW:
-            published = f"{BY_ROW[after].test_misses - BY_ROW[before].test_misses:+d}"
-        significant = sum(p < 0.05 for p in p_values)
-        line = [f"`{before}` → `{after}`", str(len(pairs)), f"{np.mean(differences):+.1f}"]
-        line += [span(mean_interval(differences), 1), f"{np.median(p_values):.2g}", f"{significant} of {len(pairs)}"]
-        lines.append([*line, published, f"*{improved(differences, p_values)}*"])
-    header = ["step", "seeds", "misses, mean difference", "95 %", "McNemar p, median", "p < 0.05", "article", "verdict"]
-    return table(header, lines)
+    for before, after in dict.fromkeys([*pairwise(rows), *further]):
+        both = before in own and after in own
+        published = f"{BY_ROW[after].test_misses - BY_ROW[before].test_misses:+d}" if both else ""
+        lines += [[*line, published, f"*{verdict}*"] for line, verdict in step(rows, before, after)]
+    return table([*STEP, "article", "verdict"], lines)
 
 
 def draws_table(draws: Rows, rows: Rows) -> str:

@@ -17,7 +17,7 @@ from lecun_repro.report import tables
 from lecun_repro.report.comparisons import KINDS
 from lecun_repro.report.comparisons.answers import Answer, Claim, Terms
 from lecun_repro.report.comparisons.figures import changes_figure
-from lecun_repro.report.results import Rows, load
+from lecun_repro.report.results import Rows, load_tested
 from lecun_repro.report.search import Tried, search_table
 from lecun_repro.report.tables import image, table
 from lecun_repro.runs.typed_json import record
@@ -61,7 +61,7 @@ def answers(file: ClaimsFile, rows: Rows) -> list[Answer]:
     Raises:
         UserError: A claim without a key that its kind needs.
     """
-    rows = {**load(file.path.with_name(file.further_results)), **rows}
+    rows = {**load_tested(file.path.with_name(file.further_results)), **rows}
     terms = Terms(file.path.parent, file.substantial_percent)
     try:
         return [KINDS[claim["kind"]](claim, rows, terms) for claim in file.claim]

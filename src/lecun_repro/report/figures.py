@@ -1,7 +1,7 @@
 """Figures of the article's rows and of the paper's: steps, learning curves, and the digits still missed."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -33,14 +33,14 @@ def published_points(axes: Axes, points: Mapping[int, float], label: str | None 
     axes.plot(sizes, errors, "D", color=VERMILION, markersize=5.5, markerfacecolor="none", label=label)
 
 
-def waterfall_figure(rows: Rows) -> Figure:
-    """Test error from row to row: ours, with the 95 % interval of the mean and every seed, and the article's."""
+def waterfall_figure(rows: Rows, article: Collection[str] = ()) -> Figure:
+    """Error from row to row: ours, with the 95 % interval of the mean and every seed, and of `article` rows theirs."""
     figure, (axes,) = subplots(4.2)
     means: dict[str, float] = {}
     previous = ""
     for x, (row, results) in enumerate(rows.items()):
         mean = means[row] = float(np.mean(errors(results)))
-        before = STEP_FROM.get(row, previous)
+        before = STEP_FROM.get(row, previous) if row in article else previous
         start = means.get(before, mean)
         axes.bar(x, mean - start, bottom=start, width=0.5, color=GREEN if mean < start else ORANGE, alpha=0.45)
         if previous and before == previous:
@@ -49,24 +49,38 @@ def waterfall_figure(rows: Rows) -> Figure:
         place = {"textcoords": "offset points", "ha": "right", "va": "center"}
         axes.annotate(f"{mean:.2f}", (x, mean), (-20, 0), color=BLUE, **place)
         previous = row
-    article = {x: BY_ROW[row].test_error for x, row in enumerate(rows) if row in BY_ROW}
-    published_points(axes, article, "the article (one seed)" if article else None)
-    axes.set_xticks(range(len(rows)), [title_of(row).replace(", ", ",\n") for row in rows], fontsize=9)
-    axes.set_ylabel("test error, %")
+    points = {x: BY_ROW[row].test_error for x, row in enumerate(rows) if row in article}
+    published_points(axes, points, "the article (one seed)" if points else None)
+    titles = [title_of(row) if row in article else row for row in rows]
+    axes.set_xticks(range(len(rows)), [title.replace(", ", ",\n") for title in titles], fontsize=9)
+    axes.set_ylabel(f"{evaluated(rows)} error, %")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False, loc="upper right")  # matplotlib warns where it has looked for the best for a second
     return figure
 
 
-def curves_figure(rows: Rows, paper: dict[str, tuple[int, float]] | None = None) -> Figure:
-    """Train and test error per pass, mean over seeds, all rows; for each split maybe the paper's pass and error."""
+def evaluated(rows: Rows) -> str:
+    """What rows were evaluated on: `test`, `holdout`, or both."""
+    return " or ".join(sorted({result.evaluation_split for results in rows.values() for result in results}))
+
+
+def curves_figure(
+    rows: Rows, article: Collection[str] = (), paper: dict[str, tuple[int, float]] | None = None
+) -> Figure:
+    """Train and evaluation error per pass, mean over seeds, all rows.
+
+    Args:
+        rows: The rows.
+        article: Those that are the article's, and go by its titles.
+        paper: For each split the paper's pass and error.
+    """
     figure, panels = subplots(3.8, columns=2, sharey=True)
-    for axes, split in zip(panels, ("train", "test"), strict=True):
+    for axes, split in zip(panels, ("train", evaluated(rows)), strict=True):
         for (row, results), colour in zip(rows.items(), COLOURS * 4, strict=False):
-            passes, curves = curve_errors(results, split)
+            passes, curves = curve_errors(results, "train" if axes is panels[0] else results[0].evaluation_split)
             # Log axis: an error of 0 is drawn at a hundredth of a percent.
             mean = np.maximum(np.mean(curves, axis=0), 0.01)
-            axes.plot(passes, mean, color=colour, linewidth=1.3, label=title_of(row))
+            axes.plot(passes, mean, color=colour, linewidth=1.3, label=title_of(row) if row in article else row)
         if paper is not None:
             axes.plot(*paper[split], "k*", markersize=10, label="the paper")
         axes.set_yscale("log")

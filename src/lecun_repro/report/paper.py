@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lecun_repro.report import tables
+from lecun_repro.report.configurations import published_rows
 from lecun_repro.report.figures import curves_figure
 from lecun_repro.report.published import BASELINE as ARTICLE_BASELINE
 from lecun_repro.report.published import BY_CONFIG, BY_ROW, CONVOLUTIONAL, MODERN, PAPER_PASSES, title_of
@@ -48,13 +49,11 @@ These rules were written down before the runs.
 
 def figures(name: str, rows: Rows) -> dict[str, Figure | None]:
     """By file name: the learning curves beside the paper's end points, and the rejection curves."""
-    if not rows:
-        return {}
     paper = {"train": (PAPER_PASSES, CONVOLUTIONAL.train_error), "test": (PAPER_PASSES, CONVOLUTIONAL.test_error)}
     curves = {title_of(row): [r.test.rejection for r in results] for row, results in rows.items()}
     complete = {title: rejection for title, rejection in curves.items() if None not in rejection}
     return {
-        f"{name}_curves.png": curves_figure(rows, paper),
+        f"{name}_curves.png": curves_figure(rows, paper=paper),
         f"{name}_rejection.png": rejection_figure(complete, (CONVOLUTIONAL.rejected, 1.0)) if complete else None,  # type: ignore[arg-type]
     }
 
@@ -71,10 +70,6 @@ def verdict(results: Sequence[RunResult], split: str, count: int | None, error: 
     return reproduced(misses(results, split), count) if count else reproduced(errors(results, split), error)
 
 
-def on_the_papers_digits(results: Sequence[RunResult]) -> bool:
-    return all((r.source, r.train.n, r.test.n) == ("usps", 7291, 2007) for r in results)
-
-
 def against_table(rows: Rows) -> str:
     """Per configuration ours, then the paper's numbers and the verdicts."""
     header = ["config", "n", "train error %", "train misses", "train MSE", "test error %", "95 % of the mean"]
@@ -82,7 +77,7 @@ def against_table(rows: Rows) -> str:
     printed = CONVOLUTIONAL
     first = ["*paper*", "1", f"{printed.train_error}", f"{printed.train_misses}", f"{printed.train_mse:.1e}"]
     first += [f"{printed.test_error:.2f}", NONE, f"{printed.test_misses}", f"{printed.test_mse:.1e}"]
-    lines = [[*first, f"{printed.rejected}"]]
+    lines, own = [[*first, f"{printed.rejected}"]], published_rows(rows, "1989")
     for row, results in rows.items():
         line = [f"`{row}`", str(len(results))]
         for split in ("train", "test"):
@@ -94,17 +89,17 @@ def against_table(rows: Rows) -> str:
         rejected = [r.test.rejected_at_1_percent for r in results if r.test.rejected_at_1_percent is not None]
         line += [spread(rejected, 1) if rejected else NONE]
         paper = BY_CONFIG.get(row)
-        if paper is not None and on_the_papers_digits(results):
+        if paper is not None and row in own:
             line += [f"*{verdict(results, 'train', paper.train_misses, paper.train_error)}*"]
             line += [f"*{verdict(results, 'test', paper.test_misses, paper.test_error)}*"]
         lines.append(line)
     text = table(header, lines)
-    if "4_fully_connected" in rows:
+    if "4_fully_connected" in own:
         text += (
             "\n\n`4_fully_connected` is held against the paper's fully connected net (likely; a secondary source): "
             "train error 1.6 %, test error 8.1 %, 19.4 % rejected."
         )
-    if "5_modern" in rows:
+    if "5_modern" in own:
         text += (
             f"\n\n`5_modern` is the article's row 5, which on as many digits of MNIST has "
             f"{BY_ROW[MODERN].test_error} %: what 33 years buy on the paper's digits."
@@ -114,7 +109,7 @@ def against_table(rows: Rows) -> str:
 
 def doubts(rows: Rows) -> str:
     """The verdicts, each with its n and interval."""
-    rows = {row: results for row, results in rows.items() if len(results) > 1 and on_the_papers_digits(results)}
+    rows = {row: results for row, results in published_rows(rows, "1989").items() if len(results) > 1}
     lines = []
     if baseline := rows.get(BASELINE):
         lines.append(digits_explain_the_test_error(baseline))
@@ -140,7 +135,7 @@ def doubts(rows: Rows) -> str:
             f"*{answer}*, {spread(misses(rows[CONTROL], 'train'), 1)} with SGD, mean difference "
             f"{np.mean(differences):+.1f} (95 % {span(interval, 1)}, n = {len(differences)}, paired by seed)."
         )
-    return "\n".join(lines) or "A verdict needs two seeds or more, on the paper's digits."
+    return "\n".join(lines) or "A verdict needs two seeds or more."
 
 
 def digits_explain_the_test_error(baseline: Sequence[RunResult]) -> str:

@@ -45,18 +45,27 @@ def by_row(path: Path, read: Callable[[Any, str], Record]) -> dict[str, list[Rec
 
 
 def load(path: Path) -> dict[str, list[RunResult]]:
-    """Results on test digits by row, none where there is no file.
+    """Results by row, none where there is no file.
 
     Raises:
         UserError: In one line with the record and its field, what is missing, ill-typed or there twice.
     """
-    rows = by_row(path, RunResult.read)
+    return by_row(path, RunResult.read)
+
+
+def load_tested(path: Path) -> dict[str, list[RunResult]]:
+    """Results on test digits by row. Raises UserError as `load` does, and for results on digits held out."""
+    rows = load(path)
     for row, results in rows.items():
-        if any("test" not in result.splits for result in results):
+        if not on_test_digits(results):
             raise BadArgument(
                 "results", f"{path}: row {row} was evaluated on digits held out", "results on test digits"
             )
     return rows
+
+
+def on_test_digits(results: Iterable[RunResult]) -> bool:
+    return all("test" in result.splits for result in results)
 
 
 def load_diverged(path: Path) -> dict[str, list[DivergedRun]]:
@@ -64,20 +73,28 @@ def load_diverged(path: Path) -> dict[str, list[DivergedRun]]:
     return by_row(path, DivergedRun.read)
 
 
-def misses(results: Iterable[RunResult], split: str = "test") -> list[int]:
-    return [result.splits[split].misses for result in results]
+def misses(results: Iterable[RunResult], split: str | None = None) -> list[int]:
+    """Of a split, by default the one that each was evaluated on."""
+    return [result.splits[split or result.evaluation_split].misses for result in results]
 
 
-def errors(results: Iterable[RunResult], split: str = "test") -> list[float]:
-    """In percent."""
-    return [result.splits[split].error for result in results]
+def errors(results: Iterable[RunResult], split: str | None = None) -> list[float]:
+    """In percent; of a split, by default the one that each was evaluated on."""
+    return [result.splits[split or result.evaluation_split].error for result in results]
+
+
+def evaluated_on(result: RunResult) -> tuple[Any, ...]:
+    """What tells the digits that a run was evaluated on. The named draws of a source have one test file in common."""
+    split, own_draw = result.evaluation_split, isinstance(result.draw, int)
+    draw = (result.draw, result.train.n) if split == "holdout" else result.draw if own_draw else None
+    return result.source, split, result.evaluation.n, draw
 
 
 def paired(rows: Rows, before: str, after: str) -> list[tuple[RunResult, RunResult]]:
-    """The runs of two rows that are of the same seed, on as many test digits."""
+    """The runs of two rows that are of the same seed, on the same digits."""
     by_seed = {result.seed: result for result in rows.get(after, [])}
     pairs = [(first, by_seed[first.seed]) for first in rows.get(before, []) if first.seed in by_seed]
-    return [(first, second) for first, second in pairs if first.test.n == second.test.n]
+    return [(first, second) for first, second in pairs if evaluated_on(first) == evaluated_on(second)]
 
 
 def curve_errors(results: Sequence[RunResult], split: str) -> tuple[list[int], list[list[float]]]:

@@ -4,6 +4,7 @@ torch's own safe loading sees to it that nothing in one can run. What it lets th
 archives that unpack to more than they are, classes that would be imported, and contents of another network.
 """
 
+import hashlib
 import os
 import pickle
 import pickletools
@@ -23,6 +24,8 @@ from lecun_repro.training.module import CHECKPOINT_FORMAT, DigitClassifier
 CHECKPOINT = "a local checkpoint that fit wrote, such as lightning_logs/quickstart/version_0/checkpoints/last.ckpt"
 MOST_VALUES = 10_000  # of a configuration; more are an attack by nested aliases
 MOST_SAVED = 1_000_000  # of all that we keep in a checkpoint beside tensors: curve and results as well
+
+NETWORK = "network."  # begins the names of its weights
 
 # What `test` and the like take from a checkpoint's configuration; neither optimizer nor schedule is needed.
 TAKEN = ("seed_everything", "data", "model")
@@ -56,18 +59,18 @@ def check_archive(path: str | os.PathLike[str]) -> None:
                 raise pickle.UnpicklingError(f"it names {argument}")
 
 
-def load_checkpoint(path: str | Path) -> dict[str, Any]:
-    """A checkpoint's contents, plain values and tensors only.
+def load_checkpoint(path: str | Path, key: str = "ckpt_path") -> dict[str, Any]:
+    """A checkpoint's contents, plain values and tensors only. `key` is the argument that names it.
 
     Raises:
         UserError: no such local file, one that holds anything else, or one of another format.
     """
 
     def refused(what: str, allowed: str = CHECKPOINT) -> BadArgument:
-        return BadArgument("ckpt_path", f"{path}, {what}", allowed)
+        return BadArgument(key, f"{path}, {what}", allowed)
 
     if re.match(r"https?:|.*://", str(path)):
-        raise BadArgument("ckpt_path", path, f"{CHECKPOINT}; addresses are refused, download the file first")
+        raise BadArgument(key, path, f"{CHECKPOINT}; addresses are refused, download the file first")
     try:
         if not Path(path).is_file():
             raise refused("a folder" if Path(path).is_dir() else "no such file")
@@ -132,6 +135,45 @@ def values_of(tree: Any, most: int) -> Iterator[Any]:
         n += 1
         if n > most:
             raise ValueError(f"holds more than {most:,} values")
+
+
+def network_weights(path: str | Path) -> dict[str, torch.Tensor]:
+    """The network's weights in the checkpoint that a new run starts from, as they were trained and not averaged.
+
+    Raises:
+        BadArgument: As `load_checkpoint`; or it holds no such weights.
+    """
+    state = load_checkpoint(path, "from_weights")["state_dict"]
+    named = state.items() if isinstance(state, dict) else ()
+    weights = {str(name).removeprefix(NETWORK): value for name, value in named if str(name).startswith(NETWORK)}
+    if not weights or not all(map(is_whole, weights.values())):
+        raise BadArgument("from_weights", f"{path}, which has no finite weights of a network", CHECKPOINT)
+    return weights
+
+
+def is_whole(weights: Any) -> bool:
+    """Whether it is a tensor of finite numbers that are all there, as those of an expanded one are not."""
+    there = isinstance(weights, torch.Tensor) and weights.nbytes <= weights.untyped_storage().nbytes()
+    return there and bool(weights.isfinite().all())
+
+
+def weights_digest(path: str | Path) -> str:
+    """A digest of what `network_weights` gives."""
+    sha = hashlib.sha256()
+    for name, weights in sorted(network_weights(path).items()):
+        sha.update(f"{name} {weights.dtype} {tuple(weights.shape)}".encode())
+        sha.update(weights.contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return sha.hexdigest()[:16]
+
+
+def start_from(module: DigitClassifier, path: str | Path) -> None:
+    """Gives the network the weights of another run's checkpoint. Raises BadArgument where they are not its own."""
+    weights = network_weights(path)
+    try:
+        module.network.load_state_dict(weights)
+    except Exception as error:
+        what = f"{path}, which does not fit: {one_line(str(error))[:300]}"
+        raise BadArgument("from_weights", what, "a checkpoint of this network") from None
 
 
 def load_into(module: DigitClassifier, checkpoint: dict[str, Any], resumes: bool) -> None:

@@ -1,20 +1,23 @@
 """What makes two runs the same: a digest of all that has a part in the result.
 
 Classes are part of it by their public names (`lecun_repro.ConvNet1989`), so that moving a file changes no digest and a
-class has one however it is spelled.
+class has one however it is spelled. Of the user's own classes the source is a part as well.
 """
 
 import hashlib
 import inspect
 import json
 import re
-from collections.abc import Callable
-from typing import Any
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from jsonargparse._util import get_import_path, import_object
 
 import lecun_repro
 from lecun_repro.data.datamodule import DigitsDataModule
+from lecun_repro.runs.checkpoints import weights_digest
 from lecun_repro.training.module import DigitClassifier
 
 SECTIONS: dict[str, Callable[..., Any]] = {"data": DigitsDataModule, "model": DigitClassifier}
@@ -34,7 +37,11 @@ PLACES = {
     "trainer.log_every_n_steps",
     "trainer.profiler",
     "pictures",
+    "from_weights",  # of which the weights count, see `config_hash`
 }
+ORIGIN = "from_weights"
+NOT_OWN = {"lecun_repro", "torch", "lightning", *sys.stdlib_module_names}
+INSTALLED = {"site-packages", "dist-packages"}
 
 
 def public_name(path: str) -> str:
@@ -57,10 +64,21 @@ def one_spelling(path: str) -> str:
     return get_import_path(import_object(public_name(path))) or path
 
 
-def config_hash(config: dict[str, Any]) -> str:
-    """A digest of a resolved configuration, the same for two runs that have to give the same result.
+class Made(NamedTuple):
+    """A class in a canonical configuration, which JSON has as a list."""
+
+    class_path: str
+    init_args: dict[str, Any]
+
+
+def canonical(config: dict[str, Any], known: Callable[[str], bool] = lambda name: True) -> dict[str, Any]:
+    """What of a resolved configuration has a part in the result, in one form for each result.
 
     Arguments left at their defaults are left out, so that a later version's new argument changes no digest.
+
+    Args:
+        config: The configuration.
+        known: Which classes may be imported; others stay as they are spelled.
     """
 
     def chosen(value: Any, key: str, signature: dict[str, Any]) -> Any:
@@ -69,8 +87,11 @@ def config_hash(config: dict[str, Any]) -> str:
         if not isinstance(value, dict):
             return value
         if "class_path" in value:
-            defaults = _defaults(import_object(name := one_spelling(value["class_path"])))
-            return [name, chosen(value.get("init_args") or {}, f"{key}.init_args", defaults)]
+            name, init_args = value["class_path"], value.get("init_args") or {}
+            if not known(name):
+                return Made(name, init_args)
+            defaults = _defaults(import_object(name := one_spelling(name)))
+            return Made(name, chosen(init_args, f"{key}.init_args", defaults))
         kept = {}
         for name, argument in sorted(value.items()):
             path = f"{key}.{name}" if key else name
@@ -78,7 +99,57 @@ def config_hash(config: dict[str, Any]) -> str:
                 kept[name] = chosen(argument, path, _defaults(SECTIONS[path]) if path in SECTIONS else {})
         return kept
 
-    return hashlib.sha256(json.dumps(chosen(config, "", {}), sort_keys=True).encode()).hexdigest()[:16]
+    return chosen(config, "", {})
+
+
+def config_hash(config: dict[str, Any]) -> str:
+    """A digest of a resolved configuration, the same for two runs that have to give the same result.
+
+    The sources of the user's own classes are part of it, and the weights that a run starts from.
+
+    Raises:
+        BadArgument: The weights to start from cannot be read.
+    """
+    tree = canonical(config)
+    if own := sources(tree):
+        tree["sources"] = own
+    if config.get(ORIGIN) is not None:
+        tree[ORIGIN] = weights_digest(config[ORIGIN])
+    return digest(tree)
+
+
+def digest(tree: Any) -> str:
+    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def sources(tree: dict[str, Any]) -> dict[str, str]:
+    """Digests of the files that define the user's own classes and functions, by their paths in a canonical tree.
+
+    A class's file and those of its bases count. Nothing is imported for this: what a resolved configuration names is.
+    """
+    files = {path: own_files(path) for path in strings(tree)}
+    return {path: digest([file.read_bytes().hex() for file in found]) for path, found in files.items() if found}
+
+
+def strings(tree: Any) -> Iterator[str]:
+    """All texts in a tree but its keys."""
+    if isinstance(tree, str):
+        yield tree
+    elif isinstance(tree, dict | list | tuple):
+        for value in tree.values() if isinstance(tree, dict) else tree:
+            yield from strings(value)
+
+
+def own_files(path: str) -> list[Path]:
+    """The files of an import path's class and its bases that are neither ours, nor installed, nor Python's own."""
+    module, _, name = path.rpartition(".")
+    kind = getattr(sys.modules.get(module), name, None)
+    modules = dict.fromkeys(
+        getattr(base, "__module__", None) or "builtins" for base in getattr(kind, "__mro__", (kind,))
+    )
+    own = [sys.modules[module] for module in modules if module.split(".")[0] not in NOT_OWN and module in sys.modules]
+    files = [Path(file) for module in own if (file := getattr(module, "__file__", None))]
+    return [file for file in files if not INSTALLED & {*file.parts}]
 
 
 def _defaults(function: Callable[..., Any]) -> dict[str, Any]:

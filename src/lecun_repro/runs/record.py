@@ -14,8 +14,9 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.tensorboard import SummaryWriter
 
 from lecun_repro.files import write_atomically
-from lecun_repro.runs.identity import config_hash
-from lecun_repro.runs.results import CurvePass, Point, RunResult, read_split
+from lecun_repro.runs.identity import ORIGIN, config_hash
+from lecun_repro.runs.results import CurvePass, Origin, Point, RunResult, read_split
+from lecun_repro.runs.resume import carried
 from lecun_repro.tensorboard.writer import (
     hyperparameters,
     log_dir,
@@ -29,10 +30,6 @@ from lecun_repro.training.evaluation import SplitResult
 from lecun_repro.training.module import DigitClassifier
 
 RESULTS = "results.json"
-
-# What a checkpoint carries of its configuration, and which of its data's arguments it does not: files of one machine.
-CARRIED = ("seed_everything", "data", "model", "optimizer", "lr_scheduler")
-LOCAL = ("root", "images")
 
 
 class RecordRun(SaveConfigCallback):
@@ -48,6 +45,8 @@ class RecordRun(SaveConfigCallback):
         super().__init__(parser, config, save_to_log_dir=False, **kwargs)
         self.started = started
         self.resolved: dict[str, Any] = json.loads(parser.dump(config, format="json", skip_none=False))
+        # Before a file that they depend on may change.
+        self.config_hash, self.carried = config_hash(self.resolved), carried(self.resolved)
         self.curve: list[CurvePass] = []
         self.results: dict[str, SplitResult] = {}
         self.seconds_before = 0.0  # of the runs that this one goes on from
@@ -112,6 +111,7 @@ class RecordRun(SaveConfigCallback):
     def record(self, trainer: Trainer, module: DigitClassifier) -> RunResult:
         """The contents of `results.json`."""
         data = trainer.datamodule  # type: ignore[attr-defined]
+        origin = self.carried[ORIGIN]
         return RunResult(
             row=row_of(trainer),
             seed=module.seed,
@@ -131,17 +131,16 @@ class RecordRun(SaveConfigCallback):
                 "lightning": lightning.__version__,
                 "lecun_repro": version("lecun-repro"),
             },
-            config_hash=config_hash(self.resolved),
+            config_hash=self.config_hash,
+            origin=None if origin is None else Origin(self.resolved[ORIGIN], origin),
         )
 
     # What makes a checkpoint usable without its YAML, and a resumed run's record that of an undisturbed one.
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        config = {k: self.resolved[k] for k in CARRIED}
-        config["data"] = {k: v for k, v in config["data"].items() if k not in LOCAL}
         checkpoint.setdefault("lecun_repro", {}).update(
             row=row_of(trainer) if trainer.logger else None,
-            config=config,
+            config=self.carried,
             curve=[entry.to_json() for entry in self.curve],
             results={split: result._asdict() for split, result in self.results.items()},
             seconds=self.seconds_before + time.perf_counter() - self.started,

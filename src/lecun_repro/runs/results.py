@@ -32,6 +32,13 @@ class CurvePass(NamedTuple):
         return {"pass": self.pass_, **{split: point._asdict() for split, point in self.splits.items()}}
 
 
+class Origin(NamedTuple):
+    """What a run started from, where it was not a network's initial weights."""
+
+    from_weights: str  # path of the checkpoint
+    digest: str  # of its weights
+
+
 class RunResult(NamedTuple):
     """The contents of `results.json`, in its order: one fit."""
 
@@ -49,6 +56,16 @@ class RunResult(NamedTuple):
     curve: list[CurvePass]
     versions: dict[str, str]
     config_hash: str
+    origin: Origin | None = None  # not in the file where it is None
+
+    @property
+    def evaluation_split(self) -> str:
+        """What the run was evaluated on beside its training digits: `test`, or `holdout`."""
+        return "holdout" if "holdout" in self.splits else "test"
+
+    @property
+    def evaluation(self) -> SplitResult:
+        return self.splits[self.evaluation_split]
 
     @property
     def train(self) -> SplitResult:
@@ -84,6 +101,8 @@ class RunResult(NamedTuple):
         for name, value in self._asdict().items():
             if name == "splits":
                 fields |= {split: result._asdict() for split, result in self.splits.items()}
+            elif name == "origin":
+                fields |= {} if value is None else {name: value._asdict()}
             else:
                 fields[name] = [entry.to_json() for entry in self.curve] if name == "curve" else value
         return fields

@@ -1,0 +1,80 @@
+"""The file that the results of many runs are collected in: kept from others, looked through, and added to."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lecun_repro.errors import BadArgument
+from lecun_repro.files import write_atomically
+from lecun_repro.report.results import records
+from lecun_repro.runs.folders import lock
+
+Current = Callable[[str, int], str | None]
+"""The hash that records of a row and seed have to have; None for rows that are not asked for."""
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Keeps other processes from a file of results while the block runs and this process lives.
+
+    Where the file system has no locks, the file is used without.
+
+    Raises:
+        BadArgument: Another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.lock")
+    while True:
+        beside.touch()
+        try:
+            descriptor = lock(beside)
+            if descriptor is None or os.path.samestat(os.fstat(descriptor), beside.stat()):
+                break
+            os.close(descriptor)  # that of a process that has ended since, and taken it away
+        except FileNotFoundError:
+            continue
+        except BlockingIOError:
+            what = f"{path}, to which another reproduce is adding its results"
+            raise BadArgument("out", what, "another folder, or the same once that has ended") from None
+    try:
+        yield
+    finally:
+        beside.unlink(missing_ok=True)
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def refuse_others(path: Path, current: Current) -> None:
+    """Refuses to add results to a file with some of the same rows and another configuration.
+
+    Raises:
+        BadArgument: With the rows and seeds that are there.
+    """
+    seeds: dict[str, list[str]] = {}
+    for _, record in records(path):
+        if current(record["row"], record["seed"]) not in (None, record.get("config_hash")):
+            seeds.setdefault(record["row"], []).append(str(record["seed"]))
+    if seeds:
+        there = "; ".join(f"{row}, seeds {', '.join(of_row)}" for row, of_row in seeds.items())
+        what = f"{path}, which has results of other configurations of these rows ({there})"
+        raise BadArgument("out", what, "another folder, or --replace true to drop those results")
+
+
+def collect(path: Path, fresh: list[dict[str, Any]], current: Current) -> None:
+    """Puts fresh results among those in `path`, in the order of rows and seeds.
+
+    Args:
+        path: A JSON list of `results.json` objects; made if absent. One of runs that diverged is there if any did.
+        fresh: Records to add; each takes the place of an older one of its row and seed.
+        current: What those that stay have to be of; others are dropped.
+    """
+    kept = [record for _, record in records(path)]
+    by_key = {(r["row"], r["seed"]): r for r in [*kept, *fresh]}
+    all_records = [r for (row, seed), r in sorted(by_key.items()) if current(row, seed) in (None, r.get("config_hash"))]
+    if not all_records and path.name.endswith("_diverged.json"):
+        return path.unlink(missing_ok=True)
+    text = ",\n".join(map(json.dumps, all_records))
+    write_atomically(path, f"[\n{text}\n]\n")

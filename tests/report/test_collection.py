@@ -1,0 +1,68 @@
+"""The file of results: held by one process, and added to without a loss."""
+
+import json
+import multiprocessing
+import os
+from pathlib import Path
+
+import pytest
+
+from lecun_repro.errors import BadArgument
+from lecun_repro.report.collection import collect, held, refuse_others
+
+MINE = {"row": "mine", "seed": 1, "config_hash": "now"}
+
+
+def test_what_is_of_another_configuration_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    refuse_others(path, lambda row, seed: "now")
+    path.write_text(
+        json.dumps([MINE, MINE | {"seed": 2, "config_hash": "then"}, MINE | {"row": "b", "config_hash": ""}])
+    )
+    with pytest.raises(BadArgument, match=r"out: .*mine.json, which has .* \(mine, seeds 2\); .* --replace true"):
+        refuse_others(path, lambda row, seed: "now" if row == "mine" else None)
+
+
+def test_only_records_of_rows_that_are_asked_for_are_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    others = [MINE | {"row": "a", "config_hash": "x"}, MINE | {"seed": 7, "config_hash": "then"}]
+    path.write_text(json.dumps(others))
+    collect(path, [MINE], lambda row, seed: "now" if row == "mine" else None)
+    assert json.loads(path.read_text()) == [others[0], MINE]
+
+
+def test_a_held_file_is_refused_and_free_again(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "mine.json"
+    with held(path):
+        with pytest.raises(BadArgument, match=r"mine\.json, to which another reproduce is adding"), held(path):
+            pass
+        with held(path.with_name("other.json")):
+            pass
+    with held(path):
+        pass
+    assert not list(path.parent.iterdir())
+
+
+def add(path: Path, row: str, count: int) -> None:
+    """Adds records one by one, each as soon as the file is free."""
+    for seed in range(count):
+        while True:
+            try:
+                with held(path):
+                    collect(path, [MINE | {"row": row, "seed": seed}], lambda row, seed: None)
+                break
+            except BadArgument:
+                continue
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no locks")
+def test_processes_at_once_lose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    context = multiprocessing.get_context("forkserver")
+    processes = [context.Process(target=add, args=(path, row, 20)) for row in "abc"]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    assert len(json.loads(path.read_text())) == 60
