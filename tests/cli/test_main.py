@@ -104,6 +104,7 @@ def test_a_fit_prints_its_splits_and_nothing_on_standard_error(capfd: pytest.Cap
     assert not err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", CONFIGS)
 def test_printed_config_fits_again(config: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     run("fit", "--config", ROOT / config, *SHORT, "--print_config")

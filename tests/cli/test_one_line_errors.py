@@ -179,6 +179,7 @@ FLAGS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags, key, given, allowed", FLAGS, ids=[case[0] for case in FLAGS])
 def test_flags(flags: str, key: str, given: str, allowed: str, capfd: pytest.CaptureFixture[str]) -> None:
     check(error_of(["fit", "--config", QUICKSTART, *SHORT, *flags.split()], capfd), key, given, allowed)

@@ -42,6 +42,7 @@ def without_times(results: list[dict]) -> list[dict]:
     return [{k: v for k, v in r.items() if k not in ("fit_seconds", "us_per_update")} for r in results]
 
 
+@pytest.mark.slow
 def test_rows_by_seeds_are_run_once(rows: Path, capsys: pytest.CaptureFixture) -> None:
     command = ["reproduce", "--configs", "configs", "--seeds", "[1337,7]", "--jobs", "2", *SHORT]
     main(command)
@@ -75,6 +76,7 @@ def test_rows_by_seeds_are_run_once(rows: Path, capsys: pytest.CaptureFixture) -
     assert {r["config_hash"] for r in edited[:2]}.isdisjoint(r["config_hash"] for r in results[:2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inherits", [True, False], ids=["pipe", "no pipe, as on Windows"])
 def test_the_bar_counts_updates_whatever_a_fit_prints(
     inherits: bool, rows: Path, monkeypatch: pytest.MonkeyPatch
@@ -136,6 +138,7 @@ def test_a_row_is_no_way_out_of_the_log_folder(name: str, rows: Path, capsys: py
     assert not Path("lightning_logs").exists()
 
 
+@pytest.mark.slow
 def test_draws_may_vary_with_the_seed(rows: Path) -> None:
     flags = ["--seeds", "2", "--vary_draw", "true", "--out", "here"]
     main(["reproduce", "--configs", "configs/1_baseline.yaml", *flags, *SHORT])
@@ -161,6 +164,7 @@ def killed_child_processes(rows: Path) -> Iterator[None]:
         os.kill(process, signal.SIGKILL)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="needs /proc")
 @pytest.mark.usefixtures("killed_child_processes")
 def test_killed_and_started_again_it_ends_with_the_same_table(rows: Path) -> None:

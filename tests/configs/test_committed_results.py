@@ -28,6 +28,7 @@ def test_the_report_knows_the_rows_with_published_numbers(folder: Folder) -> Non
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["article", "article_draws", "claims", "1989"])
 def test_every_committed_record_is_of_its_file(name: str) -> None:
     quiet()

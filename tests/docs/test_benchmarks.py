@@ -24,6 +24,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
     return json.loads((folder / "results.json").read_text())
 
 
+@pytest.mark.slow
 def test_one_object_for_each_way_of_training(results: list[dict]) -> None:
     assert [(r["update"], r["batch_size"], r["how"]) for r in results] == [
         ("row1", 1, how) for how in ("plain", "lightning", "eager", "compiled")

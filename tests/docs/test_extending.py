@@ -74,6 +74,7 @@ def outcomes(clone: Path, shortened: Callable[[list[str]], list[str]]) -> dict[s
     return json.loads((clone / "outcomes.json").read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("swap", SWAPS)
 def test_swap(swap: str, outcomes: dict[str, str | None], clone: Path) -> None:
     assert outcomes[swap] is None, outcomes[swap]

@@ -52,6 +52,7 @@ def test_no_shell_takes_an_argument_for_a_pattern(page: Path) -> None:
             assert not re.search(r"[][*?{}~]", re.sub(r'"[^"]*"', "", command)), "zsh refuses what matches no file"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", RUN, ids=str)
 def test_command(
     command: str, clone: Path, shortened: Callable[[list[str]], list[str]], monkeypatch: pytest.MonkeyPatch

@@ -135,6 +135,7 @@ def test_rows_that_are_missing_are_the_article_s_or_not_run(tmp_path: Path, runs
     assert "4 runs" in text  # those of the article are counted there
 
 
+@pytest.mark.slow
 def test_shares(tmp_path: Path, base, runs) -> None:
     claim = 'kind = "shares"\nfirst = "base"\nlast = "end"\ningredients = ['
     claim += '{ name = "a", added = "with_a", taken = "without_a" }, { name = "b", added = "with_b", first = "other" }]'
@@ -157,6 +158,7 @@ series = [{ name = "a net, same passes", rows = { 250 = "s", 1000 = "base", 4000
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "large, article, verdict, where",
     [
@@ -188,6 +190,7 @@ def test_a_curve_needs_three_sizes(tmp_path: Path, base, runs) -> None:
     )
 
 
+@pytest.mark.slow
 def test_error_against_parameters(tmp_path: Path, base, runs) -> None:
     claim = 'kind = "error against parameters"\nbase = "base"\nrows = ["small", "base", "large"]'
     small, large = runs("small", 150, 151, 152, 150, parameters=4450), runs("large", 60, 61, 62, 60, parameters=66820)
@@ -205,6 +208,7 @@ series = [{ name = "a net", errors = [5.2, 4.9], rows = { 1 = "base", full = "fu
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "us, misses, verdict", [(1e5, 100, HOLDS), (9e5, 100, FAILS), (5e5, 100, NOT_SHOWN), (1e5, 200, NOT_SHOWN)]
 )
@@ -223,6 +227,7 @@ def test_time_to_an_error(tmp_path: Path, us: float, misses: int, verdict: str, 
     assert found == NOT_SHOWN and line.startswith("a GPU was not at hand; on one CPU core, a net: ")
 
 
+@pytest.mark.slow
 def test_a_time_that_some_runs_never_get_to_is_not_shown(tmp_path: Path, base, runs) -> None:
     base = [r | {"us_per_update": 1e6 * f} for r, f in zip(base, (0.9, 1.0, 1.1, 1.0), strict=True)]
     full = runs("full", *[90] * 4, us_per_update=1e5)

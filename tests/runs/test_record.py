@@ -161,6 +161,7 @@ def test_a_split_of_the_end_is_evaluated_once_after_the_last_pass(
     assert [(event.step, event.value) for event in logged] == [(passes, record["late"]["misses"])]
 
 
+@pytest.mark.slow
 def test_the_hash_tells_configurations_apart_and_not_their_places(tmp_path: Path) -> None:
     def of(version: str, *flags: Any) -> str:
         return results(fit("--trainer.max_epochs", 1, *flags, train_size=2, version=version))["config_hash"]
@@ -237,6 +238,7 @@ def test_a_resumed_fit_with_weight_normalization_is_the_undisturbed_one() -> Non
     assert results(whole)["parameters"] == 9_824
 
 
+@pytest.mark.slow
 def test_passes_may_go_without_an_evaluation_but_the_last() -> None:
     often = fit("--trainer.max_epochs", 4, version="often")
     seldom = fit("--trainer.max_epochs", 4, "--trainer.check_val_every_n_epoch", 2, version="seldom")
@@ -270,6 +272,7 @@ def test_checkpoints_load_both_ways() -> None:
     assert losses == pytest.approx(expected, rel=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(compiler() is None, reason="there is no working C++ compiler")
 def test_a_resumed_fit_keeps_the_choice_that_auto_came_to() -> None:
     first = fit("--trainer.max_epochs", 1, compile="true", version="first")

@@ -52,6 +52,7 @@ def ended(folder: Path, args: list[str], prepare: Callable[[], None] | None = No
 # Resume is exact
 
 
+@pytest.mark.slow
 def test_fits_killed_at_random_end_as_if_undisturbed(tmp_path: Path) -> None:
     counts, faults = resume.soak(points=2, seed=5, base=tmp_path, modes=[False])
     assert not faults
@@ -72,6 +73,7 @@ def checkpoint(whole: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) 
     return tmp_path_factory.getbasetemp() / "whole" / LAST
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", fits.INJECTIONS)
 def test_a_checkpoint_is_complete_or_absent(where: str, tmp_path: Path, whole: dict[str, Any]) -> None:
     # The second pass's checkpoint; before it, config.yaml and the first one were synced and moved.
@@ -84,6 +86,7 @@ def test_a_checkpoint_is_complete_or_absent(where: str, tmp_path: Path, whole: d
 # Same seed
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bits_alone_and_beside_others(tmp_path: Path, whole: dict[str, Any]) -> None:
     flags = fits.arguments(False, "--seed_everything", 1337)
     together = same_seed.side_by_side(tmp_path / "together", False, 3, 1337)
@@ -96,6 +99,7 @@ def test_the_same_seed_gives_the_same_bits_alone_and_beside_others(tmp_path: Pat
 # Signals
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_fit_after_its_block_and_it_goes_on(
     number: signal.Signals, tmp_path: Path, whole: dict[str, Any]
@@ -132,6 +136,7 @@ def test_a_second_signal_ends_it_at_once(number: signal.Signals, tmp_path: Path)
     assert output(tmp_path).splitlines()[-1] == "lecun-repro: interrupted; nothing is kept, as no pass was whole"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_reproduce_stops_its_runs_and_goes_on_with_them(number: signal.Signals, tmp_path: Path) -> None:
     (tmp_path / "configs").mkdir()
@@ -222,6 +227,7 @@ def small_files(size: int) -> None:
 
 
 # Room for nothing, for the configuration, for a part of the first checkpoint, for one checkpoint and not for two.
+@pytest.mark.slow
 @pytest.mark.parametrize("pictures", [NO_PICTURES, []], ids=["no pictures", "pictures"])
 @pytest.mark.parametrize("size", [4096, 16_384, 100_000, 180_000])
 def test_a_full_disk_is_one_message_and_keeps_what_was_whole(size: int, pictures: list[str], tmp_path: Path) -> None:
@@ -234,6 +240,7 @@ def test_a_full_disk_is_one_message_and_keeps_what_was_whole(size: int, pictures
     assert pictures == [] or ("go on with the same command and --ckpt_path" in line) == (size == 180_000)
 
 
+@pytest.mark.slow
 def test_a_limit_on_files_is_one_message_and_keeps_what_was_whole(tmp_path: Path) -> None:
     code, line = ended(tmp_path, [*EAGER, *NO_PICTURES], partial(small_files, 50_000))
     assert (code, line) == (
@@ -262,6 +269,7 @@ def as_nobody() -> None:
         os.chmod(".", 0o555)
 
 
+@pytest.mark.slow
 def test_a_log_directory_that_may_not_be_written_is_named(others_folder: Path) -> None:
     code, line = ended(others_folder, EAGER, as_nobody)
     os.chmod(others_folder, 0o755)
@@ -272,6 +280,7 @@ def test_a_log_directory_that_may_not_be_written_is_named(others_folder: Path) -
 # Damage
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_refused_or_the_same(tmp_path: Path) -> None:
     counts = bad_checkpoints.check(tmp_path, flips=100, cuts=20)
     assert not bad_checkpoints.faults(counts)
@@ -279,6 +288,7 @@ def test_a_damaged_checkpoint_is_refused_or_the_same(tmp_path: Path) -> None:
     assert counts["one bit flipped: refused"] > 50
 
 
+@pytest.mark.slow
 def test_bad_data_is_refused_or_the_same(real_data: Path) -> None:
     if not (real_data / "usps").is_dir():
         pytest.skip("the real zip-code digits are not there")
@@ -289,6 +299,7 @@ def test_bad_data_is_refused_or_the_same(real_data: Path) -> None:
     assert counts["no permission", "refused"] == counts["truncated", "refused"] // 3 == 2
 
 
+@pytest.mark.slow
 def test_broken_configurations_are_taken_or_refused_in_one_line() -> None:
     counts, faults = bad_configs.check(40, seed=2)
     assert not faults
@@ -298,6 +309,7 @@ def test_broken_configurations_are_taken_or_refused_in_one_line() -> None:
 # Two fits
 
 
+@pytest.mark.slow
 def test_two_fits_never_share_a_folder(tmp_path: Path) -> None:
     open_version = [*EAGER, "--trainer.logger.init_args.version", "null"]
     both = [fits.start(tmp_path, open_version) for _ in range(3)]
@@ -310,6 +322,7 @@ def test_two_fits_never_share_a_folder(tmp_path: Path) -> None:
     assert all(len(list(run.glob("events.*"))) == 1 for run in runs)
 
 
+@pytest.mark.slow
 def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
     process = fits.start(tmp_path, LONG)
     wait_for((tmp_path / LAST).exists)

@@ -94,6 +94,7 @@ def test_a_fit_of_one_pass_draws_it_once() -> None:
     assert steps(events(fit(passes=1)), "images")["errors/test"] == [1]
 
 
+@pytest.mark.slow
 def test_max_steps_ends_in_a_picture() -> None:
     assert steps(events(fit("--trainer.max_steps", 80)), "images")["errors/test"] == [1, 2]
 
@@ -133,6 +134,7 @@ def test_without_a_log_there_are_no_pictures(flags: list[str]) -> None:
     assert not list(Path().rglob("events.*"))
 
 
+@pytest.mark.slow
 def test_nothing_is_said_of_it(capfd: pytest.CaptureFixture[str]) -> None:
     fit(passes=1)
     out, err = capfd.readouterr()
@@ -140,6 +142,7 @@ def test_nothing_is_said_of_it(capfd: pytest.CaptureFixture[str]) -> None:
     assert out.startswith("layer ")
 
 
+@pytest.mark.slow
 def test_pictures_do_not_change_what_is_learnt() -> None:
     with_them, without = fit("--pictures.every", 1), fit("--pictures.every", 0, version="without")
     weights = [torch.load(folder / "checkpoints/last.ckpt", weights_only=True) for folder in (with_them, without)]

@@ -145,6 +145,7 @@ def test_the_folder_is_the_variables_or_in_the_users_cache(monkeypatch: pytest.M
 # Building
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_a_package_computes_what_its_graph_does_and_is_used_again(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scan, carry, xs = small()
@@ -184,6 +185,7 @@ def start(cache: Path, **environment: str) -> subprocess.Popen:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_two_processes_that_build_the_same_do_not_disturb_each_other(cache: Path) -> None:
     processes = [start(cache) for _ in range(2)]
@@ -207,6 +209,7 @@ os.environ["TMPDIR"] = folder
 """
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_neither_building_nor_loading_needs_room_for_temporary_files(cache: Path, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
@@ -221,6 +224,7 @@ def test_neither_building_nor_loading_needs_room_for_temporary_files(cache: Path
     assert kept(cache) == [".pt2"]  # what was unpacked is gone
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_a_compiler_that_fails_leaves_one_line_and_no_file(cache: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken-g++"

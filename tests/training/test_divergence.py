@@ -64,6 +64,7 @@ def test_without_the_command_line_it_is_an_exception() -> None:
         trainer.fit(module, DigitsDataModule("digits", train_size=30, test_size=20))
 
 
+@pytest.mark.slow
 def test_reproduce_keeps_a_diverged_run_apart_and_does_not_repeat_it(capsys: pytest.CaptureFixture[str]) -> None:
     Path("configs").mkdir()
     good = (ROOT / "configs/article/1_baseline.yaml").read_text()

@@ -75,6 +75,7 @@ def test_one_newton_step_finds_the_bottom_of_a_parabola() -> None:
 # The fast path
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_compiled_equals_eager() -> None:
     made, other, examples = CASE.make(), CASE.make(), CASE.examples(300)
@@ -121,6 +122,7 @@ def test_a_sample_larger_than_the_training_digits_is_all_of_them() -> None:
     Fitted(make_module(functools.partial(StochasticDiagonalLM, lr=0.001)), make_data(), max_epochs=1)
 
 
+@pytest.mark.slow
 def test_a_resumed_fit_is_the_undisturbed_one_to_the_last_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 

@@ -167,6 +167,7 @@ FLOAT32 = Case(CrossEntropy, "relu", functools.partial(AdamW, lr=3e-4), dtype=to
 covering = pytest.mark.parametrize("case", COVERING.values(), ids=COVERING)
 
 
+@pytest.mark.slow
 @needs_compiler
 @covering
 def test_compiled_equals_eager(case: Case) -> None:
@@ -198,6 +199,7 @@ def test_compiled_equals_eager_in_full(head, activation: str, optimizer: str, dr
     test_compiled_equals_eager(Case(head, activation, FULL[optimizer], batch, dropout=dropout))
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_float32_has_the_same_loss_in_every_pass() -> None:
     made, other, examples = FLOAT32.make(), FLOAT32.make(), FLOAT32.examples(300)
@@ -207,6 +209,7 @@ def test_float32_has_the_same_loss_in_every_pass() -> None:
         torch.testing.assert_close(loss, expected, rtol=0.01, atol=0)
 
 
+@pytest.mark.slow
 @needs_compiler
 @pytest.mark.parametrize("case", [COVERING["nesterov"], FLOAT32], ids=["nesterov", "float32"])
 def test_compiled_blocks_of_any_size_give_the_same_bits(case: Case) -> None:
