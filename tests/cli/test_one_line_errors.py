@@ -313,21 +313,16 @@ def test_a_class_path_is_never_called_before_its_type_is_known(
     check(line, key, f"traps.{name}", "a subclass of")
 
 
-@pytest.mark.parametrize(
-    "flag",
-    ['--trainer.callbacks=[{"class_path": "traps.trap"}]', "--optimizer=traps.trap", "--model.network=traps.trap"],
-)
-def test_a_function_is_no_class_whatever_it_says_it_returns(flag: str, capfd, tmp_path, monkeypatch) -> None:
-    (tmp_path / "traps.py").write_text(
-        "from pathlib import Path\n"
-        "from lightning.pytorch import Callback\nfrom torch.optim import Optimizer\nfrom lecun_repro import Network\n"
-        "class All(Network, Callback, Optimizer): pass\n"
-        "def trap(*a, **k) -> All: Path('called').touch()\n"
+@pytest.mark.parametrize("key, base", [("trainer.callbacks", "Callback"), ("optimizer", "Optimizer")])
+def test_a_function_is_no_class_whatever_it_says_it_returns(key: str, base: str, capfd, tmp_path, monkeypatch) -> None:
+    (tmp_path / "functions.py").write_text(
+        "from pathlib import Path\nfrom lightning.pytorch import Callback\nfrom torch.optim import Optimizer\n"
+        f"def trap(*a, **k) -> {base}: Path('called').touch()\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr("sys.dont_write_bytecode", True)
-    line = error_of(["fit", "--config", QUICKSTART, *SHORT, flag], capfd)
-    assert re.match(r"\S+\.class_path: traps\.trap; allowed: a class, ", line)
+    line = error_of(["fit", "--config", QUICKSTART, *SHORT, f'--{key}={{"class_path": "functions.trap"}}'], capfd)
+    check(line, f"{key}.class_path", "functions.trap", "a class, ")
 
 
 def test_a_class_path_where_no_type_is_known(capfd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
