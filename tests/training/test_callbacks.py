@@ -205,7 +205,7 @@ MADE: dict[str, Callable[[], Callback]] = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:.*was called without a model")  # Lightning's, of OnExceptionCheckpoint
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Lightning's, of OnExceptionCheckpoint
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_refused_names_what_to_use(name: str) -> None:
     with pytest.raises(BadArgument) as caught:
