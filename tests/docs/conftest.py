@@ -17,12 +17,13 @@ CONFIGS += ["1989/5_modern.yaml", "claims/1_60_passes.yaml", "claims/5_6_maps.ya
 
 
 def shorten(arguments: list[str]) -> list[str]:
-    """A command on a few digits that need no file, for one pass."""
+    """A command on a few digits that need no file, unless it names a source, and for one pass."""
     match arguments[0]:
         case "fit":
             holdout = ["--data.holdout", "20"] if "--data.holdout" in arguments else []
             passes = "2" if "--ckpt_path" in arguments else "1"
-            return [*arguments, "--data.source", "digits", *SHORT, *holdout, "--trainer.max_epochs", passes]
+            source = [] if "--data.source" in arguments else ["--data.source", "digits"]
+            return [*arguments, *source, *SHORT, *holdout, "--trainer.max_epochs", passes]
         case "reproduce":
             short = SHORT[2:] if "--vary_draw" in arguments else SHORT
             short = ["--source", "digits", *short, "--trainer.max_epochs", "1"]
