@@ -295,11 +295,11 @@ def test_a_class_path_is_never_called_before_its_type_is_known(
 def test_a_function_is_no_class_whatever_it_says_it_returns(key: str, base: str, capfd, tmp_path, monkeypatch) -> None:
     (tmp_path / "functions.py").write_text(
         "from pathlib import Path\nfrom lightning.pytorch import Callback\nfrom torch.optim import Optimizer\n"
-        f"def trap(*a, **k) -> {base}: Path('called').touch()\n"
+        f"def trap(params=None, *a, **k) -> {base}: Path('called').touch()\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr("sys.dont_write_bytecode", True)
-    line = error_of(["fit", "--config", QUICKSTART, *SHORT, f'--{key}={{"class_path": "functions.trap"}}'], capfd)
+    line = error_of(["fit", "--config", QUICKSTART, *SHORT, f"--{key}=functions.trap"], capfd)
     check(line, f"{key}.class_path", "functions.trap", "a class, ")
 
 
