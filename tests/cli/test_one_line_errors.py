@@ -313,16 +313,20 @@ def test_a_class_path_is_never_called_before_its_type_is_known(
     check(line, key, f"traps.{name}", "a subclass of")
 
 
-@pytest.mark.parametrize("key, base", [("trainer.callbacks", "Callback"), ("optimizer", "Optimizer")])
-def test_a_function_is_no_class_whatever_it_says_it_returns(key: str, base: str, capfd, tmp_path, monkeypatch) -> None:
-    (tmp_path / "functions.py").write_text(
+@pytest.mark.parametrize(
+    "key, base, params", [("trainer.callbacks", "Callback", ""), ("optimizer", "Optimizer", "params, ")]
+)
+def test_a_function_is_no_class_whatever_it_says_it_returns(
+    key: str, base: str, params: str, capfd, tmp_path, monkeypatch
+) -> None:
+    (tmp_path / f"of_{base}.py").write_text(
         "from pathlib import Path\nfrom lightning.pytorch import Callback\nfrom torch.optim import Optimizer\n"
-        f"def trap(*a, **k) -> {base}: Path('called').touch()\n"
+        f"def trap({params}*a, **k) -> {base}: Path('called').touch()\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr("sys.dont_write_bytecode", True)
-    line = error_of(["fit", "--config", QUICKSTART, *SHORT, f'--{key}={{"class_path": "functions.trap"}}'], capfd)
-    check(line, f"{key}.class_path", "functions.trap", "a class, ")
+    line = error_of(["fit", "--config", QUICKSTART, *SHORT, f"--{key}=of_{base}.trap"], capfd)
+    check(line, f"{key}.class_path", f"of_{base}.trap", "a class, ")
 
 
 def test_a_class_path_where_no_type_is_known(capfd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
