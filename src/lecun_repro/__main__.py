@@ -124,7 +124,7 @@ def run_command(name: str, args: list[str]) -> None:
 
 
 def split_flags(args: list[str]) -> tuple[list[str], list[str]]:
-    """A command line as its own flags and those of `fit`: `--threads`, `--from_weights`, `--optimizer` and what has a dot."""
+    """A command line as its own flags and those of `fit`, which are a few by name and whatever has a dot."""
     own: list[str] = []
     overrides: list[str] = []
     for name, value in flags(args, lambda name: name not in ("--help", "-h")):
