@@ -154,7 +154,9 @@ def test_resumes(fitted: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_fit_that_is_done_tells_its_results_again(fitted: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run("fit", "--config", QUICKSTART, *SHORT, "--ckpt_path", fitted / "checkpoints/last.ckpt")
+    run(
+        "fit", "--config", QUICKSTART, *SHORT, "--trainer.max_epochs=2", "--ckpt_path", fitted / "checkpoints/last.ckpt"
+    )
     results = json.loads((fitted / "results.json").read_text())
     shown = [line for line in capsys.readouterr().out.splitlines() if line.startswith("eval: ")]
     assert [int(line.split()[-1]) for line in shown] == [results[split]["misses"] for split in ("train", "test")]

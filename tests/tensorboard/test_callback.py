@@ -159,8 +159,7 @@ def test_a_resumed_run_draws_nothing_twice_and_still_knows_where_it_started(monk
     )
     folder = fit(passes=2)
     shutil.copy(folder / "checkpoints/last.ckpt", "saved.ckpt")
-    # In the same folder, as `reproduce` does it; from another seed, whose own weights do not matter.
-    fit("--ckpt_path", "saved.ckpt", "--seed_everything", 7, passes=4)
+    fit("--ckpt_path", "saved.ckpt", passes=4)  # in the same folder, as `reproduce` does it
     shown = events(folder)
     assert steps(shown, "images")["errors/test"] == [1, 2, 4]
     assert steps(shown, "images")["augmentations/train"] == [0]

@@ -16,6 +16,7 @@ TITLES = {
     "optimizer": "The optimizer",
     "lr_scheduler": "The learning rate's schedule",
     "ckpt_path": "The checkpoint",
+    "from_weights": "Another run's weights",
     "pictures": "The pictures in TensorBoard",
     "trainer": "The trainer, Lightning's own: passes (max_epochs), device (accelerator), logger ...",
 }

@@ -93,7 +93,8 @@ class DigitsCLI(LightningCLI):
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         if subcommand == "fit":
-            parser.add_argument("--from_weights", type=str | None, default=None)
+            group = parser.add_argument_group("from_weights")
+            group.add_argument("--from_weights", type=str | None, default=None)
         parser.set_help(subcommand)  # type: ignore[attr-defined]
         return parser
 
