@@ -145,11 +145,7 @@ def run_command(name: str, args: list[str]) -> None:
 
 
 def split_flags(args: list[str]) -> tuple[list[str], list[str]]:
-<<<<<<< HEAD
-    """A command line as its own flags and those of `fit`: whatever has a dot, and a few by name."""
-=======
     """A command line as its own flags and those of `fit`, which are a few by name and whatever has a dot."""
->>>>>>> resume
     own: list[str] = []
     overrides: list[str] = []
     for name, value in flags(args, lambda name: name not in ("--help", "-h")):
