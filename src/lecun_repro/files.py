@@ -14,11 +14,12 @@ _PART = re.compile(r"\.[0-9a-f]{16}\.part")
 _ITSELF = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)  # Windows has the second alone
 
 
-def write_atomically(path: Path, content: str | bytes | memoryview) -> None:
+def write_atomically(path: Path, content: str | bytes | memoryview, permissions: int = 0o666) -> None:
     """Writes a file that is there as a whole or not at all; names of files in a text keep their bytes.
 
     Not even a loss of power leaves half of it: the contents reach the disk before the name does. Until then they are in
-    a file beside it, whose name nobody can foresee. A file that is replaced hands its permissions on.
+    a file beside it, whose name nobody can foresee. A file that is replaced hands its permissions on; a new one has
+    `permissions` within the umask.
 
     Raises:
         OSError: naming `path`; also where it is there and no regular file, which is left as it is: a link, a device.
@@ -28,7 +29,7 @@ def write_atomically(path: Path, content: str | bytes | memoryview) -> None:
     part = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
         mode = _mode(path)
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _ITSELF, 0o666)
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _ITSELF, permissions)
         try:
             with open(descriptor, "wb") as file:
                 file.write(content)

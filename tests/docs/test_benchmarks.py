@@ -31,6 +31,7 @@ def test_one_object_for_each_way_of_training(results: list[dict]) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_all_have_times_and_only_the_compiled_one_compile_times(results: list[dict]) -> None:
     for result in results:
         assert result["us_per_update"] > 0
@@ -39,6 +40,7 @@ def test_all_have_times_and_only_the_compiled_one_compile_times(results: list[di
         assert all(isinstance(result[key], float) for key in compiling)
 
 
+@pytest.mark.slow
 def test_inference_of_each_row_with_each_engine(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     command = [sys.executable, str(BENCHMARKS / "inference.py"), "--quick", "--engines", "eager", "onnx"]
@@ -59,6 +61,7 @@ def test_inference_of_each_row_with_each_engine(tmp_path: Path) -> None:
         assert (row != "1_baseline") or m["latency_over_row1"] == m["batch_time_over_row1"] == 1
 
 
+@pytest.mark.slow
 def test_augmentations_each_and_together(tmp_path: Path) -> None:
     command = [sys.executable, str(BENCHMARKS / "augment.py"), "--rounds", "1", "--digits", "40"]
     run = subprocess.run(

@@ -70,7 +70,8 @@ def differences(now: dict[str, Any], before: dict[str, Any]) -> Iterator[tuple[s
     Of the former one no class is imported but ours, torch's, and those that the present one names.
     """
     named = {*strings(now)}
-    arguments = now["trainer"].keys() & before.get("trainer", {}).keys()  # another version of Lightning has others
+    # Another version of Lightning has others; callbacks that would change an update are refused anyway.
+    arguments = now["trainer"].keys() & before.get("trainer", {}).keys() - {"callbacks"}
 
     def compared(config: dict[str, Any]) -> dict[str, Any]:
         sections = {key: config[key] for key in SECTIONS if key in before}

@@ -30,6 +30,7 @@ from torch import Tensor
 from torch._inductor import config as inductor_config
 from torch._inductor.cpu_vec_isa import VecISA, pick_vec_isa
 
+from lecun_repro.files import write_atomically
 from lecun_repro.training.private_files import NotPrivate, check_private, read, sweep, temporary_prefix, write
 
 FOLDER_VARIABLE = "LECUN_REPRO_CACHE"
@@ -109,7 +110,7 @@ def load(package: bytes, scratch: Path, carried: int) -> Callable:
     which the package's key has already answered for. The loader no longer needs `scratch` once the code is loaded.
     """
     path = scratch / "verified.pt2"
-    path.write_bytes(package)
+    write_atomically(path, package)
     loader = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, -1)
 
     def run(carry: Sequence[Tensor], xs: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:

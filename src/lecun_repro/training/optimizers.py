@@ -30,6 +30,9 @@ from lecun_repro.errors import BadArgument
 INPUTS = ("lr", "weight_decay")
 
 
+NO_RATE = 1e-30  # in the place of a rate of 0, by which formulas that take it from a tensor divide
+
+
 class NotTraceable(Exception):
     """An optimizer whose step cannot become part of a compiled update; the message says why."""
 
@@ -43,7 +46,8 @@ class Number(NamedTuple):
 
     def of(self, groups: Sequence[dict[str, Any]]) -> float:
         value = groups[self.group][self.name]
-        return float(value if self.place is None else value[self.place])
+        value = float(value if self.place is None else value[self.place])
+        return value or (NO_RATE if self.name == "lr" else 0.0)
 
     def put(self, groups: Sequence[dict[str, Any]], value: Any) -> None:
         group = groups[self.group]

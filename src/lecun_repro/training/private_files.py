@@ -10,10 +10,11 @@ import platform
 import shutil
 import stat
 import sys
-import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
+
+from lecun_repro.files import write_atomically
 
 DIGEST_BYTES = hashlib.sha256().digest_size
 DAY = 86_400  # seconds
@@ -64,11 +65,7 @@ def read(path: Path) -> bytes | None:
 
 def write(path: Path, package: bytes) -> None:
     """The package and, behind it, its digest, as a file that is there whole or not at all."""
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=temporary_prefix()) as part:
-        whole = Path(part) / path.name
-        whole.touch(mode=0o600)
-        whole.write_bytes(package + _digest(path, package))
-        os.replace(whole, path)
+    write_atomically(path, package + _digest(path, package), permissions=0o600)
 
 
 def _digest(path: Path, package: bytes) -> bytes:
