@@ -27,7 +27,7 @@ def shorten(arguments: list[str]) -> list[str]:
         case "reproduce":
             short = SHORT[2:] if "--vary_draw" in arguments else SHORT
             short = ["--source", "digits", *short, "--trainer.max_epochs", "1"]
-            return [*arguments, *short, "--seeds", "1", "--out", "results"]
+            return [*arguments, *short, "--seeds", "1", "--out", "results", "--replace", "true"]
     return arguments
 
 
