@@ -48,9 +48,16 @@ def load(path: Path) -> dict[str, list[RunResult]]:
     """Results by row, none where there is no file.
 
     Raises:
-        UserError: In one line with the record and its field, what is missing, ill-typed or there twice.
+        UserError: In one line with the record and its field, what is missing, ill-typed or there twice; or a row whose
+            runs are not of one configuration.
     """
-    return by_row(path, RunResult.read)
+    rows = by_row(path, RunResult.read)
+    for row, results in rows.items():
+        for name in ("source", "passes", "parameters"):
+            if len(values := {getattr(result, name) for result in results}) > 1:
+                what = f"{path}: row {row}, whose runs differ in {name} ({', '.join(sorted(map(str, values)))})"
+                raise BadArgument("results", what, "runs of one configuration, but for the seed")
+    return rows
 
 
 def load_tested(path: Path) -> dict[str, list[RunResult]]:
