@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import lion_pytorch
 import pytest
 import torch
 from torch import Tensor, nn, optim
@@ -80,6 +81,7 @@ ELEMENTWISE |= {
     "centered": functools.partial(optim.RMSprop, momentum=0.9, centered=True),
     "Newton": StochasticDiagonalLM,
     "Lion": Lion,
+    "lion_pytorch": functools.partial(lion_pytorch.Lion, weight_decay=0.01),  # another package's
 }
 
 

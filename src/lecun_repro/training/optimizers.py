@@ -132,7 +132,8 @@ State = list[dict[str, Any]]  # of each parameter, or of each group's vector
 
 def twin(optimizer: Optimizer, params: Sequence[Sequence[Tensor]], state: State) -> Optimizer:
     """The same optimizer on other tensors: `params` group by group, `state` in their order."""
-    other = copy.copy(optimizer)
+    other = object.__new__(type(optimizer))  # copies of an optimizer lack attributes of its own
+    other.__dict__ |= optimizer.__dict__
     other.__dict__.pop("step", None)  # what a scheduler has wrapped round the original's
     other.param_groups = [group | {"params": list(p)} for group, p in zip(optimizer.param_groups, params, strict=True)]
     for group in other.param_groups:
