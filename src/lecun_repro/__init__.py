@@ -5,6 +5,7 @@ They are imported when first asked for: `import lecun_repro` alone costs and doe
 """
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ __all__ = list(_ROOMS)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("lecun-repro")
     if name not in _ROOMS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(f"{__name__}.{_ROOMS[name]}"), name)

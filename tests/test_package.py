@@ -1,0 +1,31 @@
+"""The package itself: its public names, its version, its types."""
+
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+import lecun_repro
+
+
+def test_every_public_name_is_there() -> None:
+    for name in lecun_repro.__all__:
+        assert getattr(lecun_repro, name).__name__ == name
+
+
+def test_another_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = lecun_repro.Nothing
+
+
+def test_it_says_its_version_and_that_it_has_types() -> None:
+    assert lecun_repro.__version__ == version("lecun-repro")
+    assert Path(lecun_repro.__file__).with_name("py.typed").is_file()
+
+
+def test_importing_it_does_nothing() -> None:
+    code = "import gc, sys, lecun_repro; print('torch' in sys.modules, gc.isenabled(), gc.get_freeze_count())"
+    command = [sys.executable, "-c", code]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == ["False", "True", "0"]
