@@ -40,7 +40,7 @@ def test_a_held_file_is_refused_and_free_again(tmp_path: Path) -> None:
             pass
     with held(path):
         pass
-    assert not list(path.parent.iterdir())
+    assert not list(tmp_path.iterdir())
 
 
 def add(path: Path, row: str, count: int) -> None:

@@ -176,9 +176,15 @@ def assert_same(ours: Updates, other: Updates, rtol: float) -> None:
 
 
 ONE_CYCLE = functools.partial(optim.lr_scheduler.OneCycleLR, max_lr=0.02, total_steps=1000)
+SLOWER = functools.partial(ONE_CYCLE, max_lr=0.002)
 WITH_ALL = {
     "cycled": {"make": ELEMENTWISE["nesterov"], "schedule": ONE_CYCLE, "clip": Clip(norm=1.0), "average": ("ema", 0.9)},
-    "swa": {"make": optim.AdamW, "schedule": ONE_CYCLE, "clip": Clip(value=0.1), "average": ("swa", 0.9, 3)},
+    "swa": {
+        "make": optim.AdamW,
+        "schedule": functools.partial(ONE_CYCLE, max_lr=0.002),
+        "clip": Clip(value=0.1),
+        "average": ("swa", 0.9, 3),
+    },
 }
 CASES: dict[str, dict[str, Any]] = {**{name: {"make": make} for name, make in ELEMENTWISE.items()}, **WITH_ALL}
 

@@ -65,6 +65,8 @@ def check(subcommand: str, config: Namespace) -> None:
     if config.threads > MOST_THREADS:
         raise BadArgument("threads", config.threads, f"an integer from 1 to {MOST_THREADS}")
     check_values(config)
+    if not 0 <= config.model.average_decay < 1:
+        raise BadArgument("model.average_decay", config.model.average_decay, "a number from 0 to below 1")
     for key, base in (("model.network", Network), ("model.head", Head)):
         if import_object(path := config[key].class_path) is base:
             raise BadArgument(

@@ -73,8 +73,8 @@ def reproduce(
     with held(path):
         by_row(path, RunResult.read)  # what is wrong with those to put others among is told before the runs
         by_row(apart, DivergedRun.read)
-        for file in (path, apart) if not replace else ():
-            refuse_others(file, current)
+        if not replace:
+            refuse_others(path, current)
 
         outcomes = perform(runs, jobs, backend)
 

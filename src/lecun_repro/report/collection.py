@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ def held(path: Path) -> Iterator[None]:
     Raises:
         BadArgument: Another process holds it.
     """
+    made = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.lock")
     while True:
@@ -45,6 +46,9 @@ def held(path: Path) -> Iterator[None]:
         beside.unlink(missing_ok=True)
         if descriptor is not None:
             os.close(descriptor)
+        with suppress(OSError):  # those that got a file stay
+            for folder in made:
+                folder.rmdir()
 
 
 def refuse_others(path: Path, current: Current) -> None:

@@ -159,6 +159,7 @@ class CompiledUpdates:
 
     def __call__(self, examples: Examples) -> Tensor:
         """One update per entry. Returns the losses, (updates,)."""
+        self.updates.optimizer._opt_called = True  # type: ignore[attr-defined]  # or schedules warn that it was not
         self._look_again()
         if not self.step.has_state():
             first = eager_updates(self.updates, tuple(x[:1] for x in examples))
@@ -182,7 +183,6 @@ class CompiledUpdates:
         """The numbers of `n` updates, (n, numbers), in float64; steps the schedule. Of none, (1, numbers) as it is."""
         updates, groups = self.updates, self.updates.optimizer.param_groups
         if n and updates.schedule is not None:
-            updates.optimizer._opt_called = True  # type: ignore[attr-defined]  # of which the schedule warns else
             seen = []
             for _ in range(n):
                 seen.append([dict(group) for group in groups])
