@@ -30,7 +30,7 @@ pytestmark = [
     pytest.mark.skipif(not (CHROMIUM and CHROMEDRIVER), reason="chromium and chromedriver are not both on the path"),
 ]
 
-CONFIGS = Path(__file__).parents[1] / "configs/article"
+CONFIGS = Path(__file__).parents[2] / "configs/article"
 ROWS = ("1_baseline", "3_adamw", "5_dropout_relu")
 SHORT = ["--data.train_size", "300", "--data.test_size", "200", "--trainer.max_epochs", "3", "--model.compile", "false"]
 PATIENCE = 60  # seconds; the page itself takes a few
