@@ -347,6 +347,7 @@ def test_a_class_path_where_no_type_is_known(capfd, tmp_path: Path, monkeypatch:
     check(line, "optimizer.init_args.what.class_path", "untyped.Trap", "a plain value")
 
 
+@pytest.mark.slow
 def test_an_optimizer_and_a_function_of_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "of_ones_own.py").write_text(
         "from torch.optim import SGD\n"

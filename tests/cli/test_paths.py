@@ -96,6 +96,7 @@ def test_a_configuration_downloads_nothing_to_elsewhere(
     assert [path.name for path in tmp_path.iterdir()] == ["root.yaml"]
 
 
+@pytest.mark.slow
 def test_configurations_are_utf_8_whatever_the_locale() -> None:
     Path("row.yaml").write_text("seed_everything: 7  # é\n", encoding="utf-8")
     command = "from pathlib import Path; from lecun_repro.cli.overlays import text_in_full as text; "

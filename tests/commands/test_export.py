@@ -75,6 +75,7 @@ def session(path: str = "model.onnx"):
     return pytest.importorskip("onnxruntime").InferenceSession(path, providers=["CPUExecutionProvider"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, [case[0].__name__, *case[1].values()])))
 def test_onnx_computes_what_torch_does_for_any_number_of_digits(case: tuple, capfd: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("onnxscript")
@@ -99,6 +100,7 @@ def test_onnx_computes_what_torch_does_for_any_number_of_digits(case: tuple, cap
         assert torch.equal(torch.from_numpy(label)[clear], outputs.argmax(1)[clear])
 
 
+@pytest.mark.slow
 def test_onnx_says_where_it_comes_from() -> None:
     pytest.importorskip("onnxscript")
     checkpoint(Path("last.ckpt"))

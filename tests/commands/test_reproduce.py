@@ -91,6 +91,7 @@ def test_the_bar_counts_updates_whatever_a_fit_prints(
     assert (len(done) > 1) == inherits
 
 
+@pytest.mark.slow
 def test_a_failed_run_takes_no_other_with_it(rows: Path, capsys: pytest.CaptureFixture) -> None:
     # A rate at which nothing can be learnt is no fault; a folder where the log should be is one.
     (rows / "1_baseline.yaml").write_text(
@@ -104,6 +105,7 @@ def test_a_failed_run_takes_no_other_with_it(rows: Path, capsys: pytest.CaptureF
     assert [r["row"] for r in results_of(Path("lightning_logs/results_digits"))] == ["5_dropout_relu"]
 
 
+@pytest.mark.slow
 def test_no_module_of_the_working_directory_takes_a_run_over(
     rows: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> None:
@@ -213,6 +215,7 @@ def listening(process: str) -> set[str]:
 LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs /proc")
 def test_the_same_runs_on_a_ray_cluster(rows: Path) -> None:
     ray = pytest.importorskip("ray", reason="needs the cluster extra")
@@ -241,6 +244,7 @@ def test_results_that_are_bad_are_told_before_the_runs(rows: Path, capsys: pytes
     assert Path("here/configs.json").read_text() == '[{"row": 3}]'
 
 
+@pytest.mark.slow
 def test_rows_that_were_not_run_keep_their_results_whatever_is_replaced(rows: Path) -> None:
     command = ["reproduce", "--configs", "configs", "--seeds", "1", *SHORT]
     main(command)
@@ -257,6 +261,7 @@ def test_rows_that_were_not_run_keep_their_results_whatever_is_replaced(rows: Pa
     assert after[1]["config_hash"] != before[1]["config_hash"]
 
 
+@pytest.mark.slow
 def test_error_bars_on_digits_held_out(rows: Path) -> None:
     main(["reproduce", "--configs", "configs", "--seeds", "2", "--data.holdout", "20", *SHORT])
     out = Path("lightning_logs/results_digits")
@@ -277,6 +282,7 @@ def test_two_files_of_one_name_are_refused(rows: Path, capsys: pytest.CaptureFix
     assert not Path("lightning_logs").exists()
 
 
+@pytest.mark.slow
 def test_an_edited_network_runs_anew(rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(Path.cwd()))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path.cwd()), *sys.path]))

@@ -204,6 +204,7 @@ def test_a_bad_value_is_one_line(monkeypatch, tmp_path, capfd) -> None:
     assert capfd.readouterr().err == line
 
 
+@pytest.mark.slow
 def test_augmented_digits_are_fitted_and_resumed_to_the_same_bits(monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(tmp_path)
     augment = [

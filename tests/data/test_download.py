@@ -264,6 +264,7 @@ print(usps.USPS().load("test", numpy.arange(20), Path(sys.argv[3])).labels.tolis
 """
 
 
+@pytest.mark.slow
 def test_two_processes_together_do_not_corrupt(small_usps, mirror) -> None:
     url = mirror.giving(small_usps.contents)
     command = [sys.executable, "-c", TOGETHER, url, usps.DIGESTS["zip.test"], str(small_usps.root)]

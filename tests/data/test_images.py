@@ -88,6 +88,7 @@ def test_size_and_place_are_those_of_mnist() -> None:
     assert 0.1 < np.mean(CLEAN > 128) < 0.3
 
 
+@pytest.mark.slow
 def test_mnist_s_own_digits_stay_what_they_are(digits: np.ndarray) -> None:
     # Nearly; of about 7 in 100 a faint end of a stroke, or a speck, is not counted to the digit, which is then scaled.
     again, inverted = np.zeros_like(digits), np.zeros_like(digits)
@@ -453,6 +454,7 @@ def limited(folder: Path, mebibytes: int) -> dict[str, str]:
     return dict(line.split(" ", 1) for line in done.stdout.splitlines())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the memory in use is read from Linux's /proc")
 def test_hostile_files_take_little_memory(tmp_path: Path) -> None:
     for name, (content, _) in HOSTILE.items():
@@ -464,6 +466,7 @@ def test_hostile_files_take_little_memory(tmp_path: Path) -> None:
         assert "MemoryError" not in reasons[name]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the memory in use is read from Linux's /proc")
 def test_the_largest_images_take_a_bounded_amount_of_memory(tmp_path: Path) -> None:
     page = drawn(size=(800, 800), at=(200, 200), side=400, width=40).resize((8000, 8000), 0)

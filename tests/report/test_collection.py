@@ -55,6 +55,7 @@ def add(path: Path, row: str, count: int) -> None:
                 continue
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no locks")
 def test_processes_at_once_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "mine.json"

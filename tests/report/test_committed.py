@@ -33,6 +33,7 @@ def test_report_gives_the_committed_text(name: str, copy: Path) -> None:
     assert (copy / f"{name}.md").read_bytes() == (RESULTS / f"{name}.md").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["article", "article_draws", "1989", "claims"])
 def test_results_are_written_as_they_are_read(name: str, copy: Path) -> None:
     path = copy / f"{name}.json"

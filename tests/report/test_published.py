@@ -11,6 +11,7 @@ from lecun_repro.report.published import BY_ROW, ROWS
 ROW_1 = Path(__file__).parents[2] / "configs/article/1_baseline.yaml"
 
 
+@pytest.mark.slow
 def test_a_pass_of_row_1_learns(real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     flags = f"--data.root {real_data} --data.train_size 1000 --data.test_size 500 --trainer.max_epochs 1"

@@ -22,6 +22,7 @@ def start(*command: str) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, *command], env=environment, text=True, **pipes)
 
 
+@pytest.mark.slow
 def test_it_runs_without_process_groups() -> None:
     with start("-c", WITHOUT_GROUPS) as process:
         assert process.stdout.read() == f"lecun-repro {version('lecun-repro')}\n"

@@ -94,6 +94,7 @@ def test_no_configuration_leads_out_and_no_name_leaves_save_dir(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_a_users_own_folder_and_a_link_of_his_are_his_to_choose(tmp_path: Path) -> None:
     (tmp_path / "scratch").mkdir()
     Path("logs").mkdir()
@@ -241,6 +242,7 @@ def test_reproduce_looks_for_its_runs_where_they_are() -> None:
     assert save_dir(True) == "lightning_logs"
 
 
+@pytest.mark.slow
 def test_two_loggers_are_both_complete_and_share_the_folder(noted: str) -> None:
     names = {"save_dir": "logs", "name": "both"}
     loggers = [
@@ -263,6 +265,7 @@ def test_two_loggers_are_both_complete_and_share_the_folder(noted: str) -> None:
     assert rows() == ["both", "both"]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_the_users_is_beside_ours_and_can_be_gone_on_from() -> None:
     run = ["fit", "--config", QUICKSTART, *SHORT, "--trainer.max_epochs=2"]
     main([*run, "--trainer.callbacks=ModelCheckpoint", "--trainer.callbacks.save_top_k=-1",
@@ -286,6 +289,7 @@ def test_a_bar_of_the_users_takes_the_place_of_ours(capfd: pytest.CaptureFixture
     assert Path("lightning_logs/quickstart/version_0/results.json").is_file()
 
 
+@pytest.mark.slow
 def test_what_a_callback_was_told_to_say_is_said() -> None:
     flags = ["--trainer.callbacks=EarlyStopping", "--trainer.callbacks.monitor=error/test"]
     said = subprocess.run(

@@ -58,6 +58,7 @@ def respelled(value: Any) -> Any:
     return value
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_the_previous_version_works_in_every_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -140,6 +140,7 @@ def test_digits_held_out_take_the_place_of_the_test_digits() -> None:
     assert record["curve"][0].keys() == {"pass", "train", "holdout"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("passes", [1, 2])
 def test_a_split_of_the_end_is_evaluated_once_after_the_last_pass(
     passes: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -211,6 +212,7 @@ def test_a_checkpoint_holds_plain_weights_and_an_optimizers_own_state() -> None:
     assert saved["lecun_repro"]["compiled"] is False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compile", COMPILE)
 def test_a_resumed_fit_is_the_undisturbed_one_to_the_last_bit(compile: str) -> None:
     size: dict[str, Any] = {"train_size": 150, "compile": compile}
@@ -228,6 +230,7 @@ def test_a_resumed_fit_is_the_undisturbed_one_to_the_last_bit(compile: str) -> N
     assert_same(results(resumed, *TIMES), results(whole, *TIMES), "results")
 
 
+@pytest.mark.slow
 def test_a_resumed_fit_with_weight_normalization_is_the_undisturbed_one() -> None:
     flags = ["--model.network.weight_norm", "true", "--trainer.max_epochs"]
     whole, first = fit(*flags, 3, version="whole"), fit(*flags, 3, "--trainer.max_steps", 150, version="first")
@@ -259,6 +262,7 @@ def test_a_fit_that_went_to_its_end_has_nothing_left_to_do() -> None:
     assert_same(results(again, *TIMES), results(whole, *TIMES), "results")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(compiler() is None, reason="there is no working C++ compiler")
 def test_checkpoints_load_both_ways() -> None:
     first = fit("--trainer.max_epochs", 1, compile="true", version="first")

@@ -125,6 +125,7 @@ def never_end_a_block() -> None:
     module.eager_updates = lambda *given: (print("in a block", flush=True), time.sleep(60))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_signal_ends_it_at_once(number: signal.Signals, tmp_path: Path) -> None:
     process = fits.start(tmp_path, EAGER, never_end_a_block)
@@ -191,6 +192,7 @@ def output_full() -> None:
     os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prepare", [reader_left, output_closed, both_closed, output_full])
 def test_a_fit_whose_output_nobody_takes_ends_as_any(
     prepare: Callable[[], None], tmp_path: Path, whole: dict[str, Any]
@@ -200,6 +202,7 @@ def test_a_fit_whose_output_nobody_takes_ends_as_any(
     assert fits.difference(fits.left(tmp_path / fits.FOLDER), whole) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prepare, code", [(reader_left, 1), (output_closed, 1), (output_full, 2)])
 def test_predictions_that_nobody_takes_are_a_failure(
     prepare: Callable[[], None], code: int, tmp_path: Path, checkpoint: Path

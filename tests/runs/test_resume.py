@@ -131,6 +131,7 @@ def test_a_new_run_starts_from_the_weights_alone(first: Path, monkeypatch: pytes
     assert after["optimizer_states"][0]["state"][0]["step"] == 60
 
 
+@pytest.mark.slow
 def test_the_origin_is_part_of_the_identity(first: Path, capfd: pytest.CaptureFixture[str]) -> None:
     Path("same.ckpt").write_bytes(first.read_bytes())
     content = torch.load(first, weights_only=True)
@@ -147,6 +148,7 @@ def test_the_origin_is_part_of_the_identity(first: Path, capfd: pytest.CaptureFi
     assert refused(capfd, "--ckpt_path", last, "--from_weights", first).startswith("from_weights: ")
 
 
+@pytest.mark.slow
 def test_a_run_from_weights_goes_on_as_any_other(first: Path) -> None:
     whole = fit("--from_weights", first)
     main(["fit", *BOTH, "--from_weights", str(first), "--trainer.max_epochs=1", "--trainer.logger.version=cut"])
@@ -175,6 +177,7 @@ def test_weights_that_are_none(first: Path, capfd: pytest.CaptureFixture[str]) -
 # The user's own classes
 
 
+@pytest.mark.slow
 def test_an_edited_network_is_another_run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(Path.cwd()))
     monkeypatch.setattr("sys.dont_write_bytecode", True)

@@ -76,6 +76,7 @@ def hyperparameters(shown: EventAccumulator) -> dict[str, Any]:
 # When
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every, passes", [("null", [1, 3]), ("2", [1, 2, 3]), ("1", [1, 2, 3]), ("0", None)])
 def test_pictures_are_drawn_after_the_first_and_the_last_pass_and_those_asked_for(
     every: str, passes: list[int] | None
@@ -107,6 +108,7 @@ def test_how_often_is_a_key_of_the_configuration_too_and_no_part_of_its_identity
     assert config_hash(often) == config_hash(plain)
 
 
+@pytest.mark.slow
 def test_the_configurations_of_the_committed_results_are_the_same_as_ever() -> None:
     for results, folder in (("article", "article"), ("1989", "1989")):
         for record in json.loads((ROOT / f"results/{results}.json").read_text()):
@@ -151,6 +153,7 @@ def test_pictures_do_not_change_what_is_learnt() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_resumed_run_draws_nothing_twice_and_still_knows_where_it_started(monkeypatch: pytest.MonkeyPatch) -> None:
     starts = []
     monkeypatch.setattr(
@@ -191,6 +194,7 @@ def test_the_hparams_metric_is_the_final_test_error() -> None:
     assert "hp_metric" not in shown.Tags()["scalars"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["article/1_baseline", "1989/4_fully_connected"])
 def test_hyperparameters_have_the_same_names_and_types_in_every_run(name: str) -> None:
     ours = hyperparameters(events(fit(passes=1, config=ROOT / f"configs/{name}.yaml")))

@@ -233,6 +233,7 @@ def test_eager_blocks_of_any_size_give_the_same_bits(case: Case) -> None:
         assert_same_run(made, whole)
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_a_smaller_last_update_is_left_to_the_eager_path() -> None:
     case = COVERING["nesterov"]
@@ -242,6 +243,7 @@ def test_a_smaller_last_update_is_left_to_the_eager_path() -> None:
     assert compiled.ready(case.examples(1))
 
 
+@pytest.mark.slow
 @needs_compiler
 @pytest.mark.parametrize("name", ["dampened", "adam"])
 def test_state_goes_on_in_a_plain_optimizer_and_back(name: str) -> None:
@@ -313,6 +315,7 @@ def test_a_learning_rate_of_zero_leaves_the_weights_alone(case: Case, traced: li
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make, name, values",
     [
@@ -419,6 +422,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is another")
 def test_memory_that_is_kept_is_not_cleared_anew() -> None:
     def faults(how: str) -> int:
