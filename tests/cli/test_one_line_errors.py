@@ -80,6 +80,7 @@ FLAGS = [
     ("--data.draw=artcle", "data.draw", "artcle", "article, full or an integer"),
     ("--data.holdout=-1", "data.holdout", "-1", "an integer >=0"),
     ("--data.holdout=20", "data.holdout", "20", "0 to 19"),
+    ("--data.fold=6/5", "data.fold", "6/5", "k/n such as 2/5, the second of five parts, with n from 2 to 20"),
     ("--data.train_size=50000", "data.train_size", "50000", "1 to 1297, all that digits has"),
     ("--data.test_size=501", "data.test_size", "501", "1 to 500"),
     ("--data.seed=3", "data.seed", "given by itself", "seed_everything"),

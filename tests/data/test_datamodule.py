@@ -78,6 +78,17 @@ def test_holdout_is_the_end_of_training_and_test_files_stay_closed(small_mnist) 
     assert same(data.train, whole.train.part(0, 35)) and same(data.splits["holdout"], whole.train.part(35, 50))
 
 
+def test_a_fold_is_held_out_of_the_digits_around_it(small_mnist) -> None:
+    arguments = {"source": "mnist", "train_size": 50, "root": small_mnist.write().root}
+    whole = ready(test_size=20, **arguments).train
+    for name in mnist.FILES["test"]:
+        (small_mnist.home / f"{name}.gz").unlink()
+    data = ready(fold="2/5", **arguments)
+    assert list(data.splits) == ["train", "holdout"]
+    assert same(data.splits["holdout"], whole.part(10, 20)) and same(data.train, whole.without(10, 20))
+    assert torch.equal(data.train.labels, torch.cat([whole.labels[:10], whole.labels[20:]]))
+
+
 def test_root_is_the_flag_else_the_variable_else_data(small_usps, monkeypatch, tmp_path) -> None:
     small_usps.write()
     arguments = {"source": "usps", "test_size": 3}

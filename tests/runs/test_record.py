@@ -137,7 +137,10 @@ def test_digits_held_out_take_the_place_of_the_test_digits() -> None:
     record = results(fit("--trainer.max_epochs", 1, "--data.holdout", 10))
     assert "test" not in record
     assert (record["train"]["n"], record["holdout"]["n"], record["updates"]) == (50, 10, 50)
-    assert record["curve"][0].keys() == {"pass", "train", "holdout"}
+    assert record["curve"][0].keys() == {"pass", "train", "holdout"} and "fold" not in record
+    fold = results(fit("--trainer.max_epochs", 1, "--data.fold", "1/3"))
+    assert (fold["train"]["n"], fold["holdout"]["n"], fold["fold"]) == (40, 20, "1/3")
+    assert fold["config_hash"] != record["config_hash"]
 
 
 @pytest.mark.slow

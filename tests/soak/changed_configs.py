@@ -30,6 +30,7 @@ REFUSED = {
     "optimizer": ["SGD", "RMSprop"],
     "lr_scheduler": ["null"],
     "data.holdout": ["5", "20"],
+    "data.fold": ["1/5", "2/5"],
     "data.train_size": ["59", "30"],
     "data.test_size": ["39"],
     "data.draw": ["1", "7"],

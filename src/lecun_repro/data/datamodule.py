@@ -11,7 +11,7 @@ from lecun_repro.data.blocks import Blocks, Chunks
 from lecun_repro.data.download import data_root
 from lecun_repro.data.draws import DrawName
 from lecun_repro.data.images import ImageDigits, read_images
-from lecun_repro.data.plan import plan, require_integer
+from lecun_repro.data.plan import held_out, plan, require_integer
 from lecun_repro.data.sources.base import FrameName, find_source
 from lecun_repro.data.splits import EvaluatedSplit, Split
 from lecun_repro.errors import BadArgument, DataError
@@ -34,6 +34,8 @@ class DigitsDataModule(LightningDataModule):
             predict are framed likewise.
         holdout: Number of training digits, the last ones, that are kept out of training and evaluated in the
             place of the test digits, which are then not loaded.
+        fold: In the place of `holdout`, `k/n` keeps the k-th of n equal parts of the training digits out, `2/5` say; n
+            fits of one fold each are thus evaluated on every training digit once. Null for none.
         shift: Move each digit by -1, 0 or 1 pixel either way whenever it is presented: `roll` (pixels leaving
             on one side come back on the other, as in the article's code) or `pad` (background comes in); null
             for none.
@@ -68,6 +70,7 @@ class DigitsDataModule(LightningDataModule):
         test_size: PositiveInt | None = None,
         frame: FrameName = "article",
         holdout: NonNegativeInt = 0,
+        fold: str | None = None,
         shift: ShiftKind | None = None,
         augment: list[Augmentation] | None = None,
         batch_size: PositiveInt | Literal["full"] = 1,
@@ -77,7 +80,7 @@ class DigitsDataModule(LightningDataModule):
         images: list[str] | str | None = None,
     ) -> None:
         super().__init__()
-        self.counts = plan(source, draw, train_size, test_size, holdout, batch_size, frame)
+        self.counts = plan(source, draw, train_size, test_size, holdout, batch_size, frame, fold)
         if shift not in (None, *get_args(ShiftKind)):
             raise BadArgument("shift", shift, "roll, pad or null")
         require_integer("block_size", block_size, 1)
@@ -85,13 +88,14 @@ class DigitsDataModule(LightningDataModule):
         self.source = source
         self.draw = draw
         self.frame = frame
+        self.fold = fold
         self.shift = shift
         self.augmentations = Augmentations(shift, augment or (), seed)
         self.block_size = block_size
         self.root = root
         self.images = images
         self.image_digits: ImageDigits | None = None
-        self.evaluation_split = "holdout" if holdout else "test"
+        self.evaluation_split = "holdout" if self.counts.holdout else "test"
 
     @property
     def evaluated(self) -> list[EvaluatedSplit]:
@@ -153,12 +157,12 @@ class DigitsDataModule(LightningDataModule):
         source, root, counts = find_source(self.source), data_root(self.root), self.counts
         source.frame = self.frame
         order = source.order(self.draw)
-        drawn = source.load("train", order.train[: counts.train + counts.holdout], root)
-        if counts.holdout:
-            evaluated = drawn.part(counts.train, counts.train + counts.holdout)
-        else:
-            evaluated = source.load("test", order.test[: counts.test], root)
-        return {"train": drawn.part(0, counts.train), self.evaluation_split: evaluated}
+        n = counts.train + counts.holdout
+        drawn = source.load("train", order.train[:n], root)
+        if not counts.holdout:
+            return {"train": drawn, "test": source.load("test", order.test[: counts.test], root)}
+        out = held_out(n, counts.holdout, self.fold)
+        return {"train": drawn.without(out.start, out.stop), "holdout": drawn.part(out.start, out.stop)}
 
     def train_dataloader(self) -> Blocks:
         """The training digits in blocks."""

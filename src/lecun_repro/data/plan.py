@@ -1,5 +1,6 @@
 """What a data configuration comes to in numbers, and where its bounds stand, once for all who need them."""
 
+import re
 from typing import Any, NamedTuple
 
 from lecun_repro.data.draws import DrawName
@@ -13,7 +14,7 @@ class Counts(NamedTuple):
     """The numbers of a data configuration."""
 
     train: int  # digits trained on
-    holdout: int  # the next ones of the draw, kept out of training; 0 where test digits are evaluated
+    holdout: int  # others of the draw's training digits, kept out of training; 0 where test digits are evaluated
     test: int
     batch: int  # digits per update
 
@@ -42,6 +43,7 @@ def plan(
     holdout: int,
     batch_size: int | str,
     frame: str = "article",
+    fold: str | None = None,
     **others: Any,
 ) -> Counts:
     """The counts of a data configuration, from the arguments of `DigitsDataModule`; the `others` have no part in them.
@@ -63,10 +65,36 @@ def plan(
         sizes[part] = min(asked or sizes[part], has)
     drawn = sizes["train"]
     require_integer("holdout", holdout, 0, drawn - 1, after=f", as there are {drawn} training digits")
+    if fold is not None:
+        if holdout:
+            raise BadArgument("fold", f"{fold} with a holdout of {holdout}", "a fold or a holdout")
+        holdout = len(held_out(drawn, holdout, fold))
     train = drawn - holdout
     if batch_size != "full":
         require_integer("batch_size", batch_size, 1, train, after=", the training digits, or full")
     return Counts(train, holdout, sizes["test"], train if batch_size == "full" else int(batch_size))
+
+
+def held_out(drawn: int, holdout: int = 0, fold: str | None = None) -> range:
+    """Which of the training digits of a draw are kept out of training, by their places in it: neighbours, always.
+
+    Args:
+        drawn: The training digits of the draw.
+        holdout: The last so many of them.
+        fold: In its place `k/n`, the k-th of n parts that differ by one digit at most.
+
+    Raises:
+        BadArgument: There is no such fold.
+    """
+    if fold is None:
+        return range(drawn - holdout, drawn)
+    k, n = map(int, fold.split("/")) if re.fullmatch("[1-9][0-9]{0,8}/[1-9][0-9]{0,8}", fold) else (0, 0)
+    if not 1 <= k <= n <= drawn or n < 2:
+        allowed = (
+            f"k/n such as 2/5, the second of five parts, with n from 2 to {drawn}, the training digits, and k from 1"
+        )
+        raise BadArgument("fold", fold, f"{allowed} to n; or null")
+    return range((k - 1) * drawn // n, k * drawn // n)
 
 
 def require_integer(

@@ -2,6 +2,7 @@
 
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -17,6 +18,11 @@ class Split(NamedTuple):
     def part(self, first: int, last: int) -> "Split":
         """The digits from `first` to before `last`, as views."""
         return Split(self.images[first:last], self.labels[first:last])
+
+    def without(self, first: int, last: int) -> "Split":
+        """The digits before `first` and those from `last`."""
+        before, after = self.part(0, first), self.part(last, len(self.labels))
+        return Split(*(torch.cat(parts) for parts in zip(before, after, strict=True)))
 
 
 class EvaluatedSplit(NamedTuple):

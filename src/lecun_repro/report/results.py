@@ -93,7 +93,7 @@ def errors(results: Iterable[RunResult], split: str | None = None) -> list[float
 def evaluated_on(result: RunResult) -> tuple[Any, ...]:
     """What tells the digits that a run was evaluated on. The named draws of a source have one test file in common."""
     split, own_draw = result.evaluation_split, isinstance(result.draw, int)
-    draw = (result.draw, result.train.n) if split == "holdout" else result.draw if own_draw else None
+    draw = (result.draw, result.train.n, result.fold) if split == "holdout" else result.draw if own_draw else None
     return result.source, split, result.evaluation.n, draw
 
 

@@ -133,6 +133,7 @@ class RecordRun(SaveConfigCallback):
             },
             config_hash=self.config_hash,
             origin=None if origin is None else Origin(self.resolved[ORIGIN], origin),
+            fold=data.fold,
         )
 
     # What makes a checkpoint usable without its YAML, and a resumed run's record that of an undisturbed one.

@@ -57,6 +57,7 @@ class RunResult(NamedTuple):
     versions: dict[str, str]
     config_hash: str
     origin: Origin | None = None  # not in the file where it is None
+    fold: str | None = None  # which of the training digits were held out, `2/5` say; likewise
 
     @property
     def evaluation_split(self) -> str:
@@ -101,8 +102,8 @@ class RunResult(NamedTuple):
         for name, value in self._asdict().items():
             if name == "splits":
                 fields |= {split: result._asdict() for split, result in self.splits.items()}
-            elif name == "origin":
-                fields |= {} if value is None else {name: value._asdict()}
+            elif name in ("origin", "fold"):
+                fields |= {} if value is None else {name: value if name == "fold" else value._asdict()}
             else:
                 fields[name] = [entry.to_json() for entry in self.curve] if name == "curve" else value
         return fields
