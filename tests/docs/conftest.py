@@ -41,7 +41,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files that examples name, a row and a photo of one's own, and the checkpoint of the quickstart."""
     clone = tmp_path_factory.mktemp("clone")
     results = ["article.json", "claims.json", "claims.toml", "claims_search.json"]
-    for name in [*(f"configs/{name}" for name in CONFIGS), *(f"results/{name}" for name in results)]:
+    for name in [*(f"configs/{name}" for name in CONFIGS), *(f"results/{name}" for name in results), "docs/digit.png"]:
         (clone / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, clone / name)
     shutil.copy(ROOT / "configs/article/5_dropout_relu.yaml", clone / "my_row.yaml")

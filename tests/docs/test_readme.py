@@ -16,29 +16,34 @@ PAGES = {page: page.read_text() for page in [ROOT / "README.md", *sorted((ROOT /
 OWN_TEST = "EXTENDING.md"  # whose commands need what its examples define: test_extending.py
 FENCED = re.compile(r"^```(\w*)\n(.*?)\n```$", re.M | re.S)  # language, contents
 COMMANDS = [
-    command
+    command.replace("\\\n ", "").replace("\n", " ")
     for page, text in PAGES.items()
     for language, block in FENCED.findall(text)
-    for command in block.splitlines()
+    for command in re.split(r"(?<!&&)(?<!\\)\n", block)
     if language == "bash" and page.name != OWN_TEST
 ]
-OF_PYTHON = re.compile(r"(?:.*&& \.venv/bin/)?python cli\.py (.*)")
-RUN = dict.fromkeys(match[1] for match in map(OF_PYTHON.fullmatch, COMMANDS) if match)
+STEPS = [step for command in COMMANDS for step in command.split(" && ")]
+OF_PYTHON = re.compile(r"python cli\.py (.*)")
+RUN = dict.fromkeys(match[1] for match in map(OF_PYTHON.fullmatch, STEPS) if match)
+INSTALL = ["python3 -m venv .venv", ". .venv/bin/activate", "pip install -e .", 'pip install -e ".[dev,cluster,onnx]"']
 
 
 def test_there_are_the_two_commands() -> None:
-    install = [command for command in COMMANDS if command.startswith("python3 -m venv ")]
-    assert len(install) == 2
-    assert install[0].endswith(".venv/bin/python cli.py fit --config configs/quickstart.yaml")
-    assert install[1].endswith(".venv/bin/python -m pytest")
+    first, second = [command.split(" && ") for command in COMMANDS if command.startswith(INSTALL[0])]
+    assert first[3] == "python cli.py fit --config configs/quickstart.yaml"
+    assert first[4].startswith("python cli.py predict ") and "docs/digit.png" in first[4]
+    assert second[3:] == ["python -m pytest"]  # run by .ci/run, which takes it from here
 
 
 def test_all_commands_are_run() -> None:
-    others = [command for command in COMMANDS if not OF_PYTHON.fullmatch(command)]
-    assert len(others) == 2
-    assert others[0].endswith("-m pytest")  # run by .ci/run
-    assert others[1] == "tensorboard --logdir lightning_logs"
+    others = [step for step in STEPS if not OF_PYTHON.fullmatch(step) and step not in INSTALL]
+    assert others == ["python -m pytest", "tensorboard --logdir lightning_logs"]
     assert (Path(sys.executable).parent / "tensorboard").exists()
+
+
+def test_no_command_is_cut_off_where_the_readme_is_read() -> None:
+    first_screen, _, _ = README.partition("| more | |")
+    assert all(len(line) <= 95 for _, block in FENCED.findall(first_screen) for line in block.splitlines())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -73,20 +78,9 @@ def test_python_example(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     exec(compile(short, "README.md", "exec"), {})
 
 
-def test_the_readme_s_table_is_that_of_the_results() -> None:
-    """`results/article.md` is tested against the raw results."""
-    lines = (ROOT / "results/article.md").read_text().split("\n## Rows\n\n")[1].split("\n\n")[0].splitlines()
-    header, _, *rows = [line.strip("| ").split(" | ") for line in lines]
-    block = README.split("<!-- results -->\n")[1].split("\n<!-- /results -->")[0].splitlines()
-    shown = block[0].strip("| ").split(" | ")
-    assert {"row", "seeds", "test error %", "95 % of the mean", "article, test %", "verdict"} == set(shown)
-    expected = [[dict(zip(header, row, strict=True))[name] for name in shown] for row in rows]
-    assert [line.strip("| ").split(" | ") for line in block[2:]] == expected
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_what_a_page_points_to_is_there(page: Path) -> None:
-    links = re.findall(r"\]\(([^)#\s]+)", PAGES[page])
+    links = re.findall(r"\]\(([^)#\s]+)", PAGES[page]) + re.findall(r'(?:href|src)="([^"]+)"', PAGES[page])
     named = re.findall(r"(?<![\w/])(?:tests|configs|benchmarks|docs)/[\w./-]*\w", PAGES[page])
     assert len(links) + len(named) > 1
     missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from lecun_repro.commands.report import report
-from lecun_repro.report.claims import answers, claims_table, read
 from lecun_repro.report.collection import collect
+from lecun_repro.report.pages import refreshed
 from lecun_repro.report.results import load, misses
 from lecun_repro.report.tables import spread
 from lecun_repro.runs.results import RunResult
@@ -47,9 +47,15 @@ def test_results_are_written_as_they_are_read(name: str, copy: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_the_page_shows_the_claims() -> None:
-    shown = (ROOT / "docs/claims.md").read_text().split("<!-- claims -->")[1].split("<!-- /claims -->")[0]
-    assert claims_table(answers(read(RESULTS / "claims.toml"), load(RESULTS / "claims.json"))) in shown
+def test_the_pages_show_the_results() -> None:
+    pages = dict(refreshed(RESULTS / "article.json"))
+    assert {path.relative_to(ROOT).as_posix() for path in pages} == {"README.md", "docs/claims.md"}
+    assert [path for path, content in pages.items() if path.read_text() != content] == []
+
+
+def test_results_elsewhere_change_no_page(copy: Path) -> None:
+    assert not list(refreshed(copy / "article.json"))
+    assert not list(refreshed(RESULTS / "mine.json"))
 
 
 def test_the_page_s_1989_numbers_are_those_of_the_results() -> None:

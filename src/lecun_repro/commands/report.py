@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from lecun_repro.errors import BadArgument
 from lecun_repro.files import write_atomically
-from lecun_repro.report import article, claims, paper, plain
+from lecun_repro.report import article, claims, pages, paper, plain
 from lecun_repro.report.configurations import published_rows
 from lecun_repro.report.results import load, load_diverged, load_tested, on_test_digits
 from lecun_repro.report.search import load_search
@@ -52,6 +52,8 @@ def report(results: str = "results/article.json") -> None:
     if lost:  # before all tables, as it bears on every one of them
         text = text.replace("\n## ", "\n".join(["\n## Diverged", "", *lost, "", "## "]), 1)
     write_atomically(path.with_suffix(".md"), text)
+    for page, content in pages.refreshed(path):
+        write_atomically(page, content)
     print(path.with_suffix(".md"))
 
 

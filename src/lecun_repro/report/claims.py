@@ -84,9 +84,16 @@ def figures(file: ClaimsFile, answered: Sequence[Answer]) -> dict[str, Figure | 
 
 
 def claims_table(answered: Sequence[Answer]) -> str:
-    """The short table: claim, verdict, figure."""
-    lines = [[answer.claim["name"], f"*{answer.verdict}*", answer.measured] for answer in answered]
-    return table(["claim", "verdict", "measured"], lines)
+    """The short table: every claim word for word, as a verdict on a name alone may be read the wrong way round."""
+    lines = []
+    for claim, verdict, measured, *_ in answered:
+        lines.append([f"**{claim['name']}**: {quoted(claim)}", f"*{verdict}*", measured])
+    return table(["claim, in the article's words", "verdict", "measured"], lines)
+
+
+def quoted(claim: Claim) -> str:
+    """A claim's words in quotation marks."""
+    return f"\N{LEFT DOUBLE QUOTATION MARK}{claim['words']}\N{RIGHT DOUBLE QUOTATION MARK}"
 
 
 def document(file: ClaimsFile, answered: Sequence[Answer], rows: Rows, search: Sequence[Tried]) -> str:
