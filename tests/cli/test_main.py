@@ -100,7 +100,7 @@ def test_every_argument_has_a_sentence(subcommand: str, capsys: pytest.CaptureFi
 def test_a_fit_prints_its_splits_and_nothing_on_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
     run("fit", "--config", QUICKSTART, *SHORT)
     out, err = capfd.readouterr()
-    assert len(re.findall("^eval: split ", out, re.M)) == 2
+    assert len(re.findall("^eval: pass 1, split ", out, re.M)) == 2
     assert not err
 
 
@@ -150,7 +150,7 @@ def test_no_checkpointing(tmp_path: Path) -> None:
 def test_resumes(fitted: Path, capsys: pytest.CaptureFixture[str]) -> None:
     last = fitted / "checkpoints/last.ckpt"
     run("fit", "--config", QUICKSTART, *SHORT, "--trainer.max_epochs=3", "--ckpt_path", last)
-    assert len(re.findall("^eval: split ", capsys.readouterr().out, re.M)) == 2
+    assert len(re.findall("^eval: pass 3, split ", capsys.readouterr().out, re.M)) == 2
 
 
 def test_a_fit_that_is_done_tells_its_results_again(fitted: Path, capsys: pytest.CaptureFixture[str]) -> None:

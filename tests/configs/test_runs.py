@@ -42,7 +42,7 @@ def test_fits_a_shortened_run(row: str, capsys: pytest.CaptureFixture[str]) -> N
     assert (record["row"], record["passes"], record["updates"]) == (row, 2, 2 * -(-60 // batch))
     if given == 1:
         assert record["curve"][1]["train"]["loss"] < 2.4
-    assert capsys.readouterr().out.count("eval: split") == 4
+    assert capsys.readouterr().out.count("eval: pass") == 4
 
 
 @pytest.mark.parametrize("row", ["quickstart", "5_dropout_relu", "5_adam"])

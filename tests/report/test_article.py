@@ -32,6 +32,19 @@ def test_tables_and_figures_are_written_beside_the_results(raw: Path) -> None:
         assert f"]({name})" in text
 
 
+def test_the_table_is_printed_beside_the_article_s_own_rows_alone(
+    raw: Path, split, run, capsys: pytest.CaptureFixture
+) -> None:
+    report(str(raw))
+    header, baseline, modern, written = capsys.readouterr().out.splitlines()
+    assert header == "row             seeds  test error %  95 % of the mean  the article's  verdict"
+    assert baseline == "1_baseline      3      1.80 ± 0.00   1.80 to 1.80      4.09           lower"
+    assert modern.startswith("5_dropout_relu  3      0.20 ± 0.00") and written == f"report: {raw.with_suffix('.md')}"
+    raw.write_text(json.dumps([{**run("1_baseline", 1, split(9, 1), split(50, 3)), "config_hash": "another"}]))
+    report(str(raw))
+    assert capsys.readouterr().out.splitlines()[1].split() == ["1_baseline", "1", "6.00", "\N{EN DASH}"]
+
+
 def test_the_same_results_give_the_same_bytes(raw: Path) -> None:
     report(str(raw))
     first = raw.with_suffix(".md").read_bytes()

@@ -1,6 +1,7 @@
 """The report on claims, from raw results and a TOML file alone."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,12 @@ def test_rows_against_a_base_row(tmp_path: Path, base, runs) -> None:
     assert "12 runs" in text
     assert "![Every change](claims_changes.png)" in text
     assert (tmp_path / "results/claims_changes.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_verdicts_are_printed_beside_the_words(tmp_path: Path, base, runs, capsys: pytest.CaptureFixture) -> None:
+    answer(tmp_path, 'kind = "better"\nbase = "base"\nrows = ["row"]', base, runs("row", 60, 61, 62, 60))
+    _, line, _ = capsys.readouterr().out.splitlines()
+    assert re.fullmatch("holds +A claim: .it is so.", line)
 
 
 def test_rows_that_are_missing_are_the_article_s_or_not_run(tmp_path: Path, runs) -> None:

@@ -285,7 +285,7 @@ def test_a_bar_of_the_users_takes_the_place_of_ours(capfd: pytest.CaptureFixture
     main(["fit", "--config", QUICKSTART, *SHORT, "--trainer.callbacks=TQDMProgressBar"])
     out = capfd.readouterr().out
     assert "9,760" in out
-    assert out.count("eval: split") == 2
+    assert out.count("eval: pass 1, split") == 2
     assert Path("lightning_logs/quickstart/version_0/results.json").is_file()
 
 

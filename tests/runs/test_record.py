@@ -1,7 +1,9 @@
 """What a fit leaves behind, by whole `fit` commands in the test's own folder."""
 
 import json
+import shlex
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -88,12 +90,27 @@ def test_a_fit_without_a_logger_or_of_one_batch_leaves_nothing() -> None:
         assert files(Path()) == set()
 
 
-def test_prints_the_sizes_of_the_network_and_two_lines_a_pass(capsys: pytest.CaptureFixture[str]) -> None:
-    fit("--trainer.max_epochs", 2)
+def test_prints_the_sizes_of_the_network_two_lines_a_pass_and_what_is_next(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["a folder/cli.py"])
+    fit("--trainer.max_epochs", 2, "--trainer.logger.init_args.save_dir", "my logs")
+    folder = Path("my logs/5_dropout_relu/run")
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["layer", "shape", "parameters", "multiply-accumulates", "activations"]
     assert lines[5].split() == ["sum", "9,760", "63,660", "1,000"]
-    assert [line[:18] for line in lines[6:]] == ["eval: split train.", "eval: split test ."] * 2
+    splits = ("train.", "test .")
+    assert [line[:26] for line in lines[6:10]] == [f"eval: pass {n}, split {split}" for n in (1, 2) for split in splits]
+    next_one = "next:    python 'a folder/cli.py' export --ckpt_path"
+    assert lines[10:] == [
+        f"results: {folder}/results.json",
+        "next:    tensorboard --logdir 'my logs'",
+        f"{next_one} '{folder}/checkpoints/last.ckpt' --to '{folder}/draw.html'",
+    ]
+    main(shlex.split(lines[12])[3:])
+    assert (folder / "draw.html").is_file()
+    fit("--trainer.max_epochs", 1, "--model.network", "FullyConnected1989", version="other")
+    assert capsys.readouterr().out.splitlines()[-1].startswith("next:    python 'a folder/cli.py' test --ckpt_path ")
 
 
 def test_a_fit_without_a_progress_bar_leaves_the_same() -> None:
@@ -155,8 +172,9 @@ def test_a_split_of_the_end_is_evaluated_once_after_the_last_pass(
     flags = ("--trainer.max_epochs", passes)
     folder = fit(*flags)
     record = results(folder, *TIMES)
-    lines = [line[:17] for line in capsys.readouterr().out.splitlines() if line.startswith("eval:")]
-    assert lines == ["eval: split train", "eval: split test "] * passes + ["eval: split late "]
+    lines = [line[:25] for line in capsys.readouterr().out.splitlines() if line.startswith("eval:")]
+    of_passes = [f"eval: pass {n}, split {split}" for n in range(1, passes + 1) for split in ("train", "test ")]
+    assert lines == [*of_passes, f"eval: pass {passes}, split late "]
     assert [entry.keys() for entry in record["curve"]] == [{"pass", "train", "test"}] * passes
     assert (record["late"]["n"], record["late"]["missed"]) == (7, [i for i in record["test"]["missed"] if i < 7])
     again = fit(*flags, "--ckpt_path", folder / "checkpoints/last.ckpt", version="again")  # there is nothing to train
@@ -324,7 +342,8 @@ def test_a_checkpoint_of_another_format_is_refused(capsys: pytest.CaptureFixture
 
 def test_test_prints_what_the_fit_ended_with_and_leaves_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     folder = fit("--trainer.max_epochs", 2)
-    expected = capsys.readouterr().out.splitlines()[-2:]
+    shown = [line for line in capsys.readouterr().out.splitlines() if line.startswith("eval: ")]
+    expected = [line.replace("pass 2, ", "") for line in shown[-2:]]
     before, record = files(Path()), (folder / "results.json").read_bytes()
     main(["test", "--ckpt_path", str(folder / "checkpoints/last.ckpt")])
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("eval: ")]

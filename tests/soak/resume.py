@@ -69,7 +69,7 @@ def kill_and_resume(
 def passes_of(folder: Path) -> int:
     """Passes that a fit has said it evaluated."""
     output = folder / "output.txt"
-    return output.read_text().count("eval: split train") if output.exists() else 0
+    return output.read_text().count(", split train.") if output.exists() else 0
 
 
 def reproduce_twice(folder: Path, seconds: float) -> str:

@@ -160,7 +160,7 @@ def own_bar(capsys: Any, monkeypatch: Any) -> None:
 def bar(kind: Callable[[], callbacks.ProgressBar], capsys: Any, monkeypatch: Any) -> None:
     trainer = fit(shown := kind())
     assert (trainer.progress_bar_callback, shown.total_train_batches) == (shown, BLOCKS)
-    assert capsys.readouterr().out.count("eval: split") == 2 * PASSES
+    assert capsys.readouterr().out.count("eval: pass") == 2 * PASSES
 
 
 def timer(capsys: Any, monkeypatch: Any) -> None:

@@ -44,7 +44,7 @@ def test_a_fit_stops_at_its_pass_with_the_rate_and_a_hint(capfd: pytest.CaptureF
     (line,) = err.splitlines()
     assert line.startswith("lecun-repro: error: diverged: the loss of update 6")
     assert "in pass 2 is nan with a learning rate of 1e+10; try a smaller optimizer.init_args.lr" in line
-    assert out.count("eval: split train") == 1
+    assert out.count("eval: pass 1, split train.") == 1
     folder = Path("lightning_logs/quickstart/version_0")
     assert not (folder / "results.json").exists()
     record = json.loads((folder / "diverged.json").read_text())

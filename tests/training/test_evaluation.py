@@ -23,6 +23,7 @@ def test_prints_the_articles_lines() -> None:
     test = SplitResult(2007, 2.789e-2, 100 * 81 / 2007, 81, [], [])
     assert train.line("train") == "eval: split train. loss 3.849e-03. error 0.59%. misses: 43"
     assert test.line("test") == "eval: split test . loss 2.789e-02. error 4.04%. misses: 81"
+    assert test.line("test", 23) == "eval: pass 23, split test . loss 2.789e-02. error 4.04%. misses: 81"
 
 
 def test_uneven_chunks_weigh_as_many_digits_as_they_have() -> None:

@@ -238,7 +238,7 @@ def test_evaluates_without_dropout_or_shifts(capsys: pytest.CaptureFixture[str])
         missed = (outputs.argmax(1) != labels).nonzero().flatten().tolist()
         assert (result.n, result.misses, result.missed) == (len(labels), len(missed), missed)
         assert result.loss == pytest.approx(float(loss), rel=1e-5)
-        lines.append(result.line(split))
+        lines.append(result.line(split, 2))
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) == 4  # two of each pass
     assert printed[2:] == lines
@@ -247,7 +247,7 @@ def test_evaluates_without_dropout_or_shifts(capsys: pytest.CaptureFixture[str])
 def test_digits_held_out_are_the_evaluation_split(capsys: pytest.CaptureFixture[str]) -> None:
     fitted = Fitted(data=make_data(holdout=5))
     assert set(fitted.module.results) == {"train", "holdout"}
-    assert "eval: split holdout. loss " in capsys.readouterr().out
+    assert "eval: pass 1, split holdout. loss " in capsys.readouterr().out
 
 
 def test_predicts_probabilities() -> None:

@@ -21,6 +21,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.optim import Optimizer
 
 import lecun_repro
+from lecun_repro.cli.after_fit import said_last
 from lecun_repro.cli.checks import at_fault, check
 from lecun_repro.cli.config_files import check_sections, load_config
 from lecun_repro.cli.help import HelpfulParser, set_subcommand_help
@@ -193,6 +194,10 @@ class DigitsCLI(LightningCLI):
             reason = f"it has no {error}" if isinstance(error, KeyError) else one_line(str(error))[:300]
             what = f"{path}, which does not fit: {reason or type(error).__name__}"
             raise BadArgument("ckpt_path", what, "a checkpoint of this network, optimizer and schedule") from None
+
+    def after_fit(self) -> None:
+        for line in said_last(self.trainer, self.model):  # type: ignore[arg-type]
+            self.model.print(line)  # type: ignore[operator]
 
     def after_predict(self) -> None:
         """Names the image files that gave no digit; the exit code then tells that not all is done."""

@@ -9,6 +9,7 @@ from lecun_repro.errors import BadArgument
 from lecun_repro.files import write_atomically
 from lecun_repro.report import article, claims, pages, paper, plain
 from lecun_repro.report.configurations import published_rows
+from lecun_repro.report.printed import claims_in_short, rows_in_short
 from lecun_repro.report.results import load, load_diverged, load_tested, on_test_digits
 from lecun_repro.report.search import load_search
 from lecun_repro.report.tables import diverged_note
@@ -36,13 +37,14 @@ def report(results: str = "results/article.json") -> None:
     search = load_search(path.with_name(f"{name}_search.json"))
 
     of_folder = published_rows(rows, "1989" if name == "1989" else "article")
-
+    in_short = rows_in_short(rows, draws)
     # What is beside the results, and their name, say which report is theirs.
     if of_claims.is_file():
         file = claims.read(of_claims)
         answered = claims.answers(file, rows)
         save(claims.figures(file, answered), path.parent)
         text = claims.document(file, answered, rows, search)
+        in_short = claims_in_short(answered)
     elif not of_folder or not all(map(on_test_digits, [*rows.values(), *draws.values()])):
         text = plain.document(name, rows, draws, save(plain.figures(name, rows), path.parent))
     elif name == "1989":
@@ -54,7 +56,7 @@ def report(results: str = "results/article.json") -> None:
     write_atomically(path.with_suffix(".md"), text)
     for page, content in pages.refreshed(path):
         write_atomically(page, content)
-    print(path.with_suffix(".md"))
+    print(in_short, f"report: {path.with_suffix('.md')}", sep="\n")
 
 
 def save(figures: dict[str, Figure | None], folder: Path) -> list[str]:

@@ -79,7 +79,7 @@ class RecordRun(SaveConfigCallback):
             return
         if not self.evaluated:  # the checkpoint to go on from was that of the last pass
             for split, result in self.results.items():
-                pl_module.print(result.line(split))
+                pl_module.print(result.line(split, trainer.current_epoch))
             pl_module.on_train_end()
         self.results |= pl_module.results  # those of the end
         for logger in trainer.loggers:

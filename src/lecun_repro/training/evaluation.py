@@ -22,9 +22,10 @@ class SplitResult(NamedTuple):
     rejected_at_1_percent: float | None = None  # percent of the digits rejected for 1 % error on the rest
     rejection: list[float] | None = None  # percent of error on the rest where 0, 1, 2 ... 40 % are rejected
 
-    def line(self, split: str) -> str:
-        """The article's own format."""
-        return f"eval: split {split:5s}. loss {self.loss:.3e}. error {self.error:.2f}%. misses: {self.misses}"
+    def line(self, split: str, number: int | None = None) -> str:
+        """The article's own format, in a fit after the number of the pass."""
+        after = "" if number is None else f"pass {number}, "
+        return f"eval: {after}split {split:5s}. loss {self.loss:.3e}. error {self.error:.2f}%. misses: {self.misses}"
 
 
 class Evaluation(torch.nn.Module):

@@ -344,8 +344,9 @@ class DigitClassifier(LightningModule):
         self.results = self._evaluated()
         if self.trainer.sanity_checking:
             return
-        scalars = self._print(self.results)
-        if self.trainer.state.fn != "fit":
+        fits = self.trainer.state.fn == "fit"
+        scalars = self._print(self.results, self.current_epoch + 1 if fits else None)
+        if not fits:
             return
         self.log_dict(scalars, logger=False)  # for callbacks that monitor
         for logger in self.loggers:  # the x-axis is the pass, and not Lightning's count of blocks
@@ -365,14 +366,14 @@ class DigitClassifier(LightningModule):
         results = self._evaluated()
         self.train(trains)
         self.results |= results
-        scalars = self._print(results)
+        scalars = self._print(results, self.current_epoch)
         for logger in self.loggers if scalars else []:
             logger.log_metrics(scalars, step=self.current_epoch)
 
-    def _print(self, results: dict[str, SplitResult]) -> dict[str, float]:
-        """Prints a line for each split; returns the numbers for the loggers."""
+    def _print(self, results: dict[str, SplitResult], number: int | None) -> dict[str, float]:
+        """Prints a line for each split, in a fit with the pass's number; returns the numbers for the loggers."""
         for split, result in results.items():
-            self.print(result.line(split))
+            self.print(result.line(split, number))
         return {f"{name}/{split}": float(getattr(result, name)) for split, result in results.items() for name in SCORES}
 
     test_step = validation_step
