@@ -212,10 +212,9 @@ def test_a_failed_write_is_one_line(capfd, monkeypatch: pytest.MonkeyPatch) -> N
     assert "page.html: No such file" in refused(["--ckpt_path", "last.ckpt", "--to", "page.html"], capfd)
 
 
-def test_asks_for_both_arguments(capfd: pytest.CaptureFixture[str]) -> None:
+def test_asks_for_the_file_to_write(capfd: pytest.CaptureFixture[str]) -> None:
     checkpoint(Path("last.ckpt"))
     assert "to: missing" in refused(["--ckpt_path", "last.ckpt"], capfd)
-    assert "ckpt_path: missing" in refused(["--to", "page.html"], capfd)
     assert "ckpt: unknown key" in refused(["--ckpt", "last.ckpt", "--to", "page.html"], capfd)
 
 

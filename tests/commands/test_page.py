@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from lecun_repro import ConvNet1989, CrossEntropy, DigitClassifier, TanhMSE
-from lecun_repro.commands.page import COMPUTED, PLACE, final_results, inert, page, template
+from lecun_repro.commands.page import COMPUTED, PLACE, inert, page, template
 from lecun_repro.data.datamodule import DigitsDataModule
 from lecun_repro.errors import UserError
 from lecun_repro.models.base import ACTIVATIONS
+from lecun_repro.runs.weights import final_results
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
-from lecun_repro.cli.main import DigitsCLI, run, with_checkpoint_config
+from lecun_repro.cli.main import DigitsCLI, run, shipped_weights, with_checkpoint_config
 from lecun_repro.runs.checkpoints import load_checkpoint
 from lecun_repro.training.module import DigitClassifier
 
@@ -60,15 +60,16 @@ def build_model(args: list[str]) -> DigitClassifier:
     return run(args, time.perf_counter(), _BuiltOnly).model  # type: ignore[return-value]
 
 
-def trained(ckpt_path: str, trust: Sequence[str] = ()) -> tuple[DigitClassifier, dict[str, Any]]:
+def trained(ckpt_path: str | None, trust: Sequence[str] = ()) -> tuple[DigitClassifier, dict[str, Any]]:
     """The model that `test --ckpt_path` would evaluate, with its weights, and what the checkpoint says of itself.
 
     Args:
-        ckpt_path: The checkpoint.
+        ckpt_path: The checkpoint, or exported weights; None for those that ship with the package, which a line says.
         trust: Import paths of classes that it may name, beside ours and torch's.
 
     Raises:
         UserError: not a checkpoint, or one whose configuration or weights are not those of a network and a head.
     """
+    ckpt_path = ckpt_path or shipped_weights()
     model = build_model(with_checkpoint_config(["test", f"--ckpt_path={ckpt_path}"], trust))
     return model.eval(), load_checkpoint(ckpt_path)["lecun_repro"]

@@ -27,7 +27,8 @@ SUBCOMMANDS = {
     "predict": "Predicts digits with a checkpoint.",
 }
 ARGUMENTS = {
-    "ckpt_path": "A checkpoint that `fit` wrote, a local file; data and model come from it, and flags win over it.",
+    "ckpt_path": "A checkpoint of `fit` or weights of `export`, a local file; data and model come from it, flags win "
+    "over it. By default `predict` takes the network that ships with the package.",
     "from_weights": "A checkpoint whose weights a new run starts from, a local file. Optimizer, schedule and passes "
     "begin anew, and the weights are part of the run's identity.",
     "seed_everything": "Seed of the weights, shifts and dropout, an integer from 0.",

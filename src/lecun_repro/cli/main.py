@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -41,12 +42,14 @@ from lecun_repro.runs.progress import CountUpdates, FitProgress
 from lecun_repro.runs.record import RecordRun
 from lecun_repro.runs.resume import LOCAL, check_resumed
 from lecun_repro.runs.signals import Interrupted, StopAfterBlock, StopSignals, say
+from lecun_repro.runs.weights import SHIPPED, SUFFIX, described
 from lecun_repro.tensorboard.callback import Pictures
 from lecun_repro.tensorboard.writer import log_dir, report_write_errors_once
 from lecun_repro.training.compile_cache import CompileError
 from lecun_repro.training.module import DigitClassifier
 
 PROGRAM = "lecun-repro"
+OTHERWISE = ("--config", "-c", "--help", "-h")  # flags with which `predict` takes no network by itself
 
 # A disk that is full or may not be written to, or a name that none can be made of, which no program can put right.
 DISK = (
@@ -183,6 +186,9 @@ class DigitsCLI(LightningCLI):
                 start_from(self.model, origin)
             return
         checkpoint = load_checkpoint(path)
+        if resumes and Path(path).suffix == SUFFIX:
+            allowed = "a checkpoint; a new run starts from exported weights by --from_weights"
+            raise BadArgument("ckpt_path", f"{path}, weights without an optimizer or passes to go on from", allowed)
         if resumes:
             check_resumed(self.resolved(), checkpoint, path)
         try:
@@ -208,7 +214,8 @@ class DigitsCLI(LightningCLI):
             raise SystemExit(1)
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
-        return super()._prepare_subcommand_kwargs(subcommand) | {"weights_only": True}
+        loaded = {} if subcommand == "fit" else {"ckpt_path": None}  # by `check_checkpoint`
+        return super()._prepare_subcommand_kwargs(subcommand) | {"weights_only": True} | loaded
 
     def _run_subcommand(self, subcommand: str) -> None:
         fits = subcommand == "fit"
@@ -264,6 +271,9 @@ def with_checkpoint_config(args: list[str], trusted: Sequence[str] = ()) -> list
     if not args or args[0] not in ("validate", "test", "predict"):
         return args
     paths = [value for name, value in flags(args[1:]) if name == "--ckpt_path" and value is not None]
+    if args[0] == "predict" and not {"--ckpt_path", *OTHERWISE} & {arg.partition("=")[0] for arg in args}:
+        paths = [shipped_weights()]
+        args = [*args, f"--ckpt_path={paths[0]}"]
     if not paths:
         return args
     saved = load_checkpoint(paths[-1])["lecun_repro"]
@@ -276,6 +286,14 @@ def with_checkpoint_config(args: list[str], trusted: Sequence[str] = ()) -> list
     # Of this machine's files a checkpoint names none, in whatever way it may try.
     places = [f"--data.{name}=null" for name in LOCAL]
     return [args[0], "--config", config, *places, *args[1:]]
+
+
+def shipped_weights() -> str:
+    """The path of the weights that ship with the package, in the place of a checkpoint; a line says which they are."""
+    saved = load_checkpoint(SHIPPED)["lecun_repro"]
+    told = f"{PROGRAM}: no --ckpt_path, so the network that ships with the package: {described(saved)}"
+    print(printable(told), file=sys.stderr)
+    return str(SHIPPED)
 
 
 def disk_fault(error: OSError) -> str:
@@ -291,7 +309,7 @@ def run(arguments: list[str], started: float, cli: type[DigitsCLI] = DigitsCLI) 
         DigitsDataModule,
         trainer_class=DigitsTrainer,
         save_config_callback=RecordRun,
-        save_config_kwargs={"started": started},
+        save_config_kwargs={"started": started, "command": shlex.join([PROGRAM, *arguments])},
         trainer_defaults={
             "accelerator": "cpu",
             "devices": 1,

@@ -3,58 +3,50 @@
 import contextlib
 import importlib.util
 import io
-import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load
 from torch import Tensor, nn
 
 from lecun_repro.cli.build import trained
-from lecun_repro.commands.page import final_results, page
+from lecun_repro.commands.page import page
 from lecun_repro.errors import BadArgument, one_line
 from lecun_repro.files import may_be_written, write_atomically
+from lecun_repro.runs.weights import metadata, packed
 from lecun_repro.training.module import DigitClassifier
 
 TOLERANCE = 1e-4  # of outputs computed elsewhere; float32 sums in another order differ by 1e-6
 
 
-def export(ckpt_path: str, to: str, trust: list[str] | None = None) -> None:
-    """Writes a checkpoint's network for use without this package.
+def export(to: str, ckpt_path: str | None = None, trust: str | list[str] | None = None) -> None:
+    """Writes a trained network for use without this package.
 
     Args:
-        ckpt_path: A checkpoint that `fit` wrote, a local file.
         to: The file to write; its ending chooses what it is. `.onnx`: images (n, 1, 16, 16) in [-1, 1] to the head's
             ten outputs and the digit, for any runtime of ONNX. `.safetensors`: the weights, with the configuration.
             `.html`: a page for any browser, on which one draws digits and watches every layer.
-        trust: Import paths of networks and heads of your own that the checkpoint may name, and which are then imported.
+        ckpt_path: A checkpoint that `fit` wrote, or weights exported before, a local file. Default: the network that
+            ships with the package.
+        trust: Import path of a network or head of your own that the checkpoint may name, or several; they are then
+            imported.
     """
     path = Path(to)
     if path.suffix not in FORMATS:
         raise BadArgument("to", to or "no file", f"a file whose name ends in {', '.join(FORMATS)}")
     if not may_be_written(path):
         raise BadArgument("to", to, "a file in a folder that exists, and no link or device")
-    model, saved = trained(ckpt_path, trust or ())
+    model, saved = trained(ckpt_path, [trust] if isinstance(trust, str) else trust or ())
     content, what = FORMATS[path.suffix](model, saved, to)
     try:
         write_atomically(path, content)
     except OSError as error:
         raise BadArgument("to", f"{to}: {error.strerror}", "a file that can be written") from None
     print(f"{to}: {what}")
-
-
-def record(saved: dict[str, Any]) -> dict[str, str]:
-    """What an exported file says of its origin, as text: row, configuration and final results."""
-    return {
-        "row": str(saved.get("row")).encode(errors="replace").decode(),  # the formats take UTF-8 alone
-        "config": json.dumps(saved["config"]),
-        "results": json.dumps(final_results(saved)),
-        "lecun_repro": version("lecun-repro"),
-    }
 
 
 class Outputs(nn.Module):
@@ -94,7 +86,7 @@ def onnx(model: DigitClassifier, saved: dict[str, Any], to: str) -> tuple[bytes,
         file = f"{to} of a {type(model.evaluated_network).__name__}"
         raise BadArgument("to", file, f"a network that torch can translate ({why})") from None
     assert program is not None
-    program.model.metadata_props.update(record(saved))
+    program.model.metadata_props.update(metadata(saved))
     content = program.model_proto.SerializeToString()
     return content, f"ONNX, images (n, 1, 16, 16) to logits (n, 10) and label (n); {_check_onnx(content, outputs)}"
 
@@ -135,11 +127,9 @@ def _quiet() -> Iterator[None]:
 
 
 def safetensors(model: DigitClassifier, saved: dict[str, Any], to: str) -> tuple[bytes, str]:
-    """The network's state, for `network.load_state_dict(safetensors.torch.load_file(...))`."""
-    from safetensors.torch import load, save
-
+    """The network's state, for `network.load_state_dict(safetensors.torch.load_file(...))` and any --ckpt_path."""
     state = {name: tensor.contiguous() for name, tensor in model.evaluated_network.state_dict().items()}
-    content = save(state, metadata={"format": "pt", "class": _path(model.evaluated_network), **record(saved)})
+    content = packed(state, {"format": "pt", "class": _path(model.evaluated_network), **metadata(saved)})
     again = load(content)
     assert all(torch.equal(again[name], tensor) for name, tensor in state.items())
     count = sum(tensor.numel() for tensor in state.values())

@@ -13,6 +13,7 @@ from lecun_repro.models.base import ACTIVATIONS
 from lecun_repro.models.convnet import ConvNet1989
 from lecun_repro.models.heads import CrossEntropy, TanhMSE
 from lecun_repro.report.published import BY_ROW
+from lecun_repro.runs.weights import final_results
 from lecun_repro.training.module import DigitClassifier
 
 PLACE = "{{checkpoint}}"  # in page.html, for everything that comes from a checkpoint
@@ -86,17 +87,6 @@ def origin(saved: dict[str, Any]) -> dict[str, Any]:
         "n": results[tested]["n"] if tested else None,
         "misses": results[tested]["misses"] if tested else None,
     }
-
-
-def final_results(saved: dict[str, Any]) -> dict[str, dict[str, int]]:
-    """Digits and misses of each split at the end of the fit, where a checkpoint has them."""
-    results = saved.get("results")
-    counts: dict[str, dict[str, int]] = {}
-    for split, result in results.items() if isinstance(results, dict) else ():
-        n, misses = (result.get(name) if isinstance(result, dict) else None for name in ("n", "misses"))
-        if type(n) is int and type(misses) is int and 0 <= misses <= n > 0:
-            counts[str(split)] = {"n": n, "misses": misses}
-    return counts
 
 
 def packed(tensor: Tensor) -> dict[str, Any]:

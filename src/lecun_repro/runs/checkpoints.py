@@ -4,7 +4,6 @@ torch's own safe loading sees to it that nothing in one can run. What it lets th
 archives that unpack to more than they are, classes that would be imported, and contents of another network.
 """
 
-import hashlib
 import os
 import pickle
 import pickletools
@@ -19,13 +18,12 @@ import torch
 from lightning.pytorch import Trainer
 
 from lecun_repro.errors import BadArgument, one_line
+from lecun_repro.runs.weights import NETWORK, SUFFIX, digest, read_weights
 from lecun_repro.training.module import CHECKPOINT_FORMAT, DigitClassifier
 
 CHECKPOINT = "a local checkpoint that fit wrote, such as lightning_logs/quickstart/version_0/checkpoints/last.ckpt"
 MOST_VALUES = 10_000  # of a configuration; more are an attack by nested aliases
 MOST_SAVED = 1_000_000  # of all that we keep in a checkpoint beside tensors: curve and results as well
-
-NETWORK = "network."  # begins the names of its weights
 
 # What `test` and the like take from a checkpoint's configuration; neither optimizer nor schedule is needed.
 TAKEN = ("seed_everything", "data", "model")
@@ -60,7 +58,9 @@ def check_archive(path: str | os.PathLike[str]) -> None:
 
 
 def load_checkpoint(path: str | Path, key: str = "ckpt_path") -> dict[str, Any]:
-    """A checkpoint's contents, plain values and tensors only. `key` is the argument that names it.
+    """A checkpoint's contents, or exported weights as one, plain values and tensors only.
+
+    `key` is the argument that names it.
 
     Raises:
         UserError: no such local file, one that holds anything else, or one of another format.
@@ -74,10 +74,13 @@ def load_checkpoint(path: str | Path, key: str = "ckpt_path") -> dict[str, Any]:
     try:
         if not Path(path).is_file():
             raise refused("a folder" if Path(path).is_dir() else "no such file")
-        check_archive(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        if Path(path).suffix == SUFFIX:
+            checkpoint = read_weights(path)
+        else:
+            check_archive(path)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except BadArgument:
         raise
     except pickle.UnpicklingError:
@@ -159,11 +162,7 @@ def is_whole(weights: Any) -> bool:
 
 def weights_digest(path: str | Path) -> str:
     """A digest of what `network_weights` gives."""
-    sha = hashlib.sha256()
-    for name, weights in sorted(network_weights(path).items()):
-        sha.update(f"{name} {weights.dtype} {tuple(weights.shape)}".encode())
-        sha.update(weights.contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return sha.hexdigest()[:16]
+    return digest(network_weights(path))[:16]
 
 
 def start_from(module: DigitClassifier, path: str | Path) -> None:

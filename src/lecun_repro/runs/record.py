@@ -39,11 +39,12 @@ class RecordRun(SaveConfigCallback):
         parser: The subcommand's parser.
         config: The resolved configuration.
         started: `time.perf_counter()` when the command started, after its imports.
+        command: Its arguments, as one types them.
     """
 
-    def __init__(self, parser: Any, config: Any, started: float, **kwargs: Any) -> None:
+    def __init__(self, parser: Any, config: Any, started: float, command: str, **kwargs: Any) -> None:
         super().__init__(parser, config, save_to_log_dir=False, **kwargs)
-        self.started = started
+        self.started, self.command = started, command
         self.resolved: dict[str, Any] = json.loads(parser.dump(config, format="json", skip_none=False))
         # Before a file that they depend on may change.
         self.config_hash, self.carried = config_hash(self.resolved), carried(self.resolved)
@@ -141,6 +142,7 @@ class RecordRun(SaveConfigCallback):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint.setdefault("lecun_repro", {}).update(
             row=row_of(trainer) if trainer.logger else None,
+            command=self.command,
             config=self.carried,
             curve=[entry.to_json() for entry in self.curve],
             results={split: result._asdict() for split, result in self.results.items()},

@@ -1,0 +1,88 @@
+"""Exported weights serve as a checkpoint wherever one is evaluated, and those that ship where none is named."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw
+
+from lecun_repro.__main__ import main
+from lecun_repro.errors import UserError
+from lecun_repro.runs.checkpoints import load_checkpoint, network_weights
+from lecun_repro.runs.weights import SHIPPED, digest, final_results, packed, read_weights
+
+ROOT = Path(__file__).parents[2]
+QUICKSTART = str(ROOT / "configs/quickstart.yaml")
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_shipped_ones_are_row_5_s_and_say_how_they_were_made() -> None:
+    saved = load_checkpoint(SHIPPED)["lecun_repro"]
+    assert saved["command"] == "lecun-repro fit --config configs/article/5_dropout_relu.yaml --seed_everything 1337"
+    results = final_results(saved)
+    assert results["train"]["n"] == 7291
+    assert results["test"]["n"] == 2007
+    assert results["test"]["misses"] < 50
+    assert SHIPPED.stat().st_size < 45_000
+    assert sum(tensor.numel() for tensor in network_weights(SHIPPED).values()) == 9760
+
+
+def test_predict_and_export_use_them_and_say_so(capfd: pytest.CaptureFixture[str]) -> None:
+    drawn = Image.new("L", (90, 90), "white")
+    ImageDraw.Draw(drawn).line([(30, 30), (38, 20), (55, 20), (62, 32), (30, 70), (64, 70)], "black", 6, joint="curve")
+    drawn.save("two.png")
+    main(["predict", "--data.images", "two.png", "--output", "two.csv"])
+    assert Path("two.csv").read_text().splitlines()[1].startswith("two.png,2,0.9")
+    told = "no --ckpt_path, so the network that ships with the package: row 5_dropout_relu, seed 1337, "
+    assert told in capfd.readouterr().err
+    main(["export", "--to", "digits.html"])
+    assert told in capfd.readouterr().err
+    assert Path("digits.html").stat().st_size > 50_000
+
+
+def test_nothing_is_put_in_the_place_of_a_checkpoint_of_one_s_own_configuration(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["predict", "--config", QUICKSTART])
+    assert "ckpt_path: missing; allowed: " in capfd.readouterr().err
+
+
+def exported(path: str, **change: object) -> None:
+    """Weights like the shipped ones, whose metadata has a change."""
+    saved = load_checkpoint(SHIPPED)["lecun_repro"] | change
+    weights = network_weights(SHIPPED)
+    told = {name: saved[name] for name in ("row", "command")}
+    texts = {name: json.dumps(saved[name]) for name in ("config", "results")}
+    Path(path).write_bytes(packed(weights, told | texts))
+
+
+def test_averaged_weights_are_exported_as_the_network_s_own() -> None:
+    config = load_checkpoint(SHIPPED)["lecun_repro"]["config"]
+    exported("averaged.safetensors", config=config | {"model": config["model"] | {"average": "ema"}})
+    assert read_weights("averaged.safetensors")["lecun_repro"]["config"]["model"]["average"] is None
+    main(["export", "--ckpt_path", "averaged.safetensors", "--to", "again.safetensors"])
+    assert digest(network_weights("again.safetensors")) == digest(network_weights(SHIPPED))
+
+
+@pytest.mark.parametrize("place", [1000, 4000, -30_000, -1])
+def test_a_flipped_bit_is_refused(place: int) -> None:
+    content = bytearray(SHIPPED.read_bytes())
+    content[place] ^= 1
+    Path("bad.safetensors").write_bytes(content)
+    with pytest.raises(UserError, match=r"bad.safetensors, not a checkpoint \("):
+        load_checkpoint("bad.safetensors")
+
+
+def test_a_fit_goes_on_from_no_weights_but_may_start_from_them(capfd: pytest.CaptureFixture[str]) -> None:
+    fit = ["fit", "--config", QUICKSTART, "--data.train_size=20", "--trainer.max_epochs=1"]
+    with pytest.raises(SystemExit):
+        main([*fit, "--ckpt_path", str(SHIPPED)])
+    assert "by --from_weights" in capfd.readouterr().err
+    main([*fit, "--optimizer.lr=0", "--from_weights", str(SHIPPED)])
+    (last,) = Path().rglob("last.ckpt")
+    assert digest(network_weights(last)) == digest(network_weights(SHIPPED))
