@@ -58,6 +58,19 @@ def test_small_mnist_by_the_article_procedure(small_mnist) -> None:
     assert torch.equal(data.splits["test"].images, mnist.to_16x16(small_mnist.images["test"][test]))
 
 
+def test_unseen_digits_are_the_rest_of_the_test_file(small_mnist, monkeypatch) -> None:
+    monkeypatch.setattr(mnist, "ARTICLE_SIZES", {"train": 30, "test": 20})
+    arguments = {"source": "mnist", "root": small_mnist.write().root}
+    order = np.random.RandomState(1337).permutation(100)
+    for more, first in (({}, 20), ({"test_size": 10}, 20), ({"test_size": 40, "draw": "full"}, 40)):
+        data = ready(**arguments | more)
+        assert data.evaluated[1:] == [EvaluatedSplit("test"), EvaluatedSplit("unseen", "end")]
+        assert data.splits["test"].labels.tolist() == small_mnist.labels["test"][order[: data.counts.test]].tolist()
+        assert torch.equal(data.splits["unseen"].images, mnist.to_16x16(small_mnist.images["test"][order[first:]]))
+    for more in ({"test_size": 100}, {"holdout": 10}):
+        assert "unseen" not in (data := ready(**arguments | more)).splits and len(data.evaluated) == 2
+
+
 def test_data_are_loaded_once(small_mnist) -> None:
     data = ready(source="mnist", train_size=30, test_size=20, root=small_mnist.write().root)
     train = data.train

@@ -11,16 +11,22 @@ MNIST = {"source": "mnist", "draw": "article", "train_size": None, "test_size": 
 @pytest.mark.parametrize(
     ("arguments", "counts", "updates"),
     [
-        ({}, Counts(7291, 0, 2007, 1), 7291),
-        ({"draw": "full"}, Counts(50_000, 0, 2007, 1), 50_000),
-        ({"draw": 7, "test_size": 10_000}, Counts(7291, 0, 10_000, 1), 7291),
-        ({"draw": "full", "train_size": 60_000}, Counts(60_000, 0, 2007, 1), 60_000),
+        ({}, Counts(7291, 0, 2007, 1, 7993), 7291),
+        ({"draw": "full"}, Counts(50_000, 0, 2007, 1, 7993), 50_000),
+        ({"draw": 7, "test_size": 10_000}, Counts(7291, 0, 10_000, 1, 0), 7291),
+        ({"test_size": 3_000}, Counts(7291, 0, 3_000, 1, 7_000), 7291),
+        (
+            {"test_size": 100},
+            Counts(7291, 0, 100, 1, 7_993),
+            7291,
+        ),  # the article's 2,007 are seen, whoever asks for 100
+        ({"draw": "full", "train_size": 60_000}, Counts(60_000, 0, 2007, 1, 7993), 60_000),
         ({"holdout": 291, "batch_size": 128}, Counts(7000, 291, 2007, 128), 55),
         ({"fold": "2/5", "batch_size": 128}, Counts(5833, 1458, 2007, 128), 46),
         ({"fold": "5/5", "train_size": 1000}, Counts(800, 200, 2007, 1), 800),
         ({"source": "usps", "draw": "full"}, Counts(7291, 0, 2007, 1), 7291),
         ({"source": "digits", "batch_size": "full"}, Counts(1297, 0, 500, 1297), 1),
-        ({"root": "elsewhere", "shift": "roll"}, Counts(7291, 0, 2007, 1), 7291),
+        ({"root": "elsewhere", "shift": "roll"}, Counts(7291, 0, 2007, 1, 7993), 7291),
     ],
 )
 def test_counts(arguments, counts, updates) -> None:

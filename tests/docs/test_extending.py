@@ -24,7 +24,7 @@ EVIDENCE = {
     "An activation": ("lightning_logs/**/config.yaml", "activation: mish"),
     "A loss, or its targets": ("lightning_logs/**/config.yaml", "class_path: my_head.Focal"),
     "A source of digits": ("lightning_logs/**/results.json", '"source": "my_source.Letters"'),
-    "A split": ("lightning_logs/**/results.json", '"all_test": {\n  "n": 500'),
+    "A split": ("lightning_logs/**/results.json", '"first": {"n": 60'),
     "An augmentation": ("lightning_logs/**/config.yaml", "class_path: my_augmentation.Fade"),
     "An optimizer": ("lightning_logs/**/config.yaml", "class_path: my_optimizer.SignSGD"),
     "A schedule": ("lightning_logs/**/config.yaml", "class_path: my_schedule.WarmUpCosine"),

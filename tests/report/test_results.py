@@ -11,7 +11,7 @@ from lecun_repro.commands.report import report
 from lecun_repro.errors import UserError
 from lecun_repro.report.results import load, load_diverged, paired
 from lecun_repro.report.search import load_search
-from lecun_repro.runs.results import RunResult
+from lecun_repro.runs.results import Point, RunResult, as_text
 
 
 @pytest.fixture
@@ -118,6 +118,41 @@ def test_fields_of_later_versions_are_ignored_and_their_splits_kept(good: dict[s
     (result,) = load(tmp_path / "article.json")["1_baseline"]
     assert result.splits == {"train": result.train, "test": result.test, "all_test": result.test}
     assert (result.test.missed, result.test.rejection, result.curve[1].pass_) == ([3, 30], None, 2)
+
+
+COLUMNS = {"pass": [1, 2], "loss": [0.5, 0.25], "misses": [4, 2]}
+
+
+def test_a_curve_in_columns_is_that_of_older_files(good: dict[str, Any], tmp_path: Path) -> None:
+    points = [{"loss": 0.5, "error": 10.0, "misses": 4}, {"loss": 0.25, "error": 5.0, "misses": 2}]
+    older = good | {"seed": 8, "curve": [{"pass": n, "test": point} for n, point in enumerate(points, start=1)]}
+    good["curve"] = {"test": COLUMNS}
+    (tmp_path / "article.json").write_text(json.dumps([good, older]))
+    first, second = load(tmp_path / "article.json")["1_baseline"]
+    assert first.curve == second.curve and second.to_json()["curve"] == good["curve"]
+    first.curve[0].splits["test"] = Point(1 / 3, 10.0, 4)
+    assert json.loads(as_text(first.to_json()))["curve"]["test"]["loss"] == [0.333333, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("curve", "line"),
+    [
+        ({"test": COLUMNS | {"pass": [1, 1]}}, "curve.test is .*; allowed: as many different passes as losses"),
+        ({"test": COLUMNS | {"loss": [1]}}, "curve.test is .*; allowed: as many different passes as losses"),
+        ({"test": COLUMNS | {"misses": [4, 41]}}, "curve.test is .*; allowed: .* integers from 0 to 40"),
+        ({"test": {"pass": [1]}}, "curve.test.loss is missing"),
+        ({"test": COLUMNS | {"loss": [1, "x"]}}, r"curve.test.loss\[1\] is x; allowed: a finite number"),
+        ({"other": COLUMNS}, "curve.other is .*; allowed: curves of train, test"),
+        ({"test": 3}, "curve.test is 3; allowed: an object"),
+        ({}, "curve is .*; allowed: one pass or more"),
+        (7, "curve is 7; allowed: an object"),
+    ],
+)
+def test_a_bad_curve_is_one_line(curve: Any, line: str, good: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "article.json").write_text(json.dumps([good | {"curve": curve}]))
+    with pytest.raises(UserError, match=f"record 1: {line}") as refused:
+        load(tmp_path / "article.json")
+    assert "\n" not in str(refused.value)
 
 
 READERS: dict[str, tuple[Callable[[Path], Any], dict[str, Any]]] = {

@@ -261,7 +261,7 @@ def test_two_loggers_are_both_complete_and_share_the_folder(noted: str) -> None:
         scalars = EventAccumulator(folder).Reload().Scalars("misses/test")
         assert {event.step: event.value for event in scalars} == curve
         result = json.loads(Path(folder, "results.json").read_text())
-        assert curve == {entry["pass"]: entry["test"]["misses"] for entry in result["curve"]}
+        assert curve == dict(zip(result["curve"]["test"]["pass"], result["curve"]["test"]["misses"], strict=True))
     assert rows() == ["both", "both"]
 
 

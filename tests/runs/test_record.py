@@ -125,7 +125,7 @@ def test_results_have_the_keys_that_are_promised() -> None:
     record = results(fit("--trainer.max_epochs", 2))
     types = {
         "row": str, "seed": int, "source": str, "draw": str, "passes": int, "updates": int, "parameters": int,
-        "compiled": bool, "fit_seconds": float, "us_per_update": float, "train": dict, "test": dict, "curve": list,
+        "compiled": bool, "fit_seconds": float, "us_per_update": float, "train": dict, "test": dict, "curve": dict,
         "versions": dict, "config_hash": str,
     }  # fmt: skip
     assert {key: type(value) for key, value in record.items()} == types
@@ -145,16 +145,18 @@ def test_results_have_the_keys_that_are_promised() -> None:
         assert (result["n"], len(result["missed"])) == (n, result["misses"])
         assert result["error"] == pytest.approx(100 * result["misses"] / n)
         assert all(type(index) is int and 0 <= index < n for index in result["missed"])
-    assert [entry["pass"] for entry in record["curve"]] == [1, 2]
-    for split in ("train", "test"):
-        assert record["curve"][-1][split] == {key: record[split][key] for key in ("loss", "error", "misses")}
+    assert record["curve"].keys() == {"train", "test"}
+    for split, curve in record["curve"].items():
+        assert {name: column[1:] for name, column in curve.items()} == {
+            "pass": [2], "misses": [record[split]["misses"]], "loss": [float(f"{record[split]['loss']:.6g}")],
+        }  # fmt: skip
 
 
 def test_digits_held_out_take_the_place_of_the_test_digits() -> None:
     record = results(fit("--trainer.max_epochs", 1, "--data.holdout", 10))
     assert "test" not in record
     assert (record["train"]["n"], record["holdout"]["n"], record["updates"]) == (50, 10, 50)
-    assert record["curve"][0].keys() == {"pass", "train", "holdout"} and "fold" not in record
+    assert record["curve"].keys() == {"train", "holdout"} and "fold" not in record
     fold = results(fit("--trainer.max_epochs", 1, "--data.fold", "1/3"))
     assert (fold["train"]["n"], fold["holdout"]["n"], fold["fold"]) == (40, 20, "1/3")
     assert fold["config_hash"] != record["config_hash"]
@@ -175,7 +177,7 @@ def test_a_split_of_the_end_is_evaluated_once_after_the_last_pass(
     lines = [line[:25] for line in capsys.readouterr().out.splitlines() if line.startswith("eval:")]
     of_passes = [f"eval: pass {n}, split {split}" for n in range(1, passes + 1) for split in ("train", "test ")]
     assert lines == [*of_passes, f"eval: pass {passes}, split late "]
-    assert [entry.keys() for entry in record["curve"]] == [{"pass", "train", "test"}] * passes
+    assert {split: len(curve["pass"]) for split, curve in record["curve"].items()} == {"train": passes, "test": passes}
     assert (record["late"]["n"], record["late"]["missed"]) == (7, [i for i in record["test"]["missed"] if i < 7])
     again = fit(*flags, "--ckpt_path", folder / "checkpoints/last.ckpt", version="again")  # there is nothing to train
     assert results(again, *TIMES) == record
@@ -266,8 +268,9 @@ def test_a_resumed_fit_with_weight_normalization_is_the_undisturbed_one() -> Non
 def test_passes_may_go_without_an_evaluation_but_the_last() -> None:
     often = fit("--trainer.max_epochs", 4, version="often")
     seldom = fit("--trainer.max_epochs", 4, "--trainer.check_val_every_n_epoch", 2, version="seldom")
-    assert [entry["pass"] for entry in results(seldom)["curve"]] == [2, 4]
-    assert_same(results(seldom)["curve"], results(often)["curve"][1::2], "curve")
+    curves = [results(folder)["curve"]["test"] for folder in (seldom, often)]
+    assert curves[0]["pass"] == [2, 4]
+    assert_same(curves[0], {name: column[1::2] for name, column in curves[1].items()}, "curve")
     for key in ("passes", "updates", "train", "test"):
         assert_same(results(seldom)[key], results(often)[key], key)
     assert_same(checkpoint(seldom)["state_dict"], checkpoint(often)["state_dict"], "state_dict")
@@ -293,7 +296,7 @@ def test_checkpoints_load_both_ways() -> None:
     )
     eager = fit("--trainer.max_epochs", 3, version="eager")
     assert [results(folder)["compiled"] for folder in (first, second, third, eager)] == [True, False, True, False]
-    losses, expected = ([entry["train"]["loss"] for entry in results(folder)["curve"]] for folder in (third, eager))
+    losses, expected = (results(folder)["curve"]["train"]["loss"] for folder in (third, eager))
     assert losses == pytest.approx(expected, rel=0.01)
 
 

@@ -77,7 +77,7 @@ def test_more_passes_and_other_places_go_on(first: Path, tmp_path: Path) -> None
     record = fit(
         "--ckpt_path", first, *same, "--threads=2", f"--data.root={tmp_path}", "--trainer.max_time=00:01:00:00"
     )
-    assert [entry["pass"] for entry in record["curve"]] == [1, 2, 3]
+    assert record["curve"]["train"]["pass"] == [1, 2, 3]
     assert "origin" not in record
 
 
@@ -120,7 +120,7 @@ def test_a_former_class_is_not_imported(
 
 def test_a_new_run_starts_from_the_weights_alone(first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record = fit("--from_weights", first, "--optimizer.lr=0", "--optimizer.weight_decay=0", "--seed_everything=7")
-    assert [entry["pass"] for entry in record["curve"]] == [1, 2, 3]  # the counter starts anew
+    assert record["curve"]["train"]["pass"] == [1, 2, 3]  # the counter starts anew
     assert record["updates"] == 60
     assert record["origin"]["from_weights"] == str(first)
     assert f"from_weights: {first}" in Path("lightning_logs/quickstart/run/config.yaml").read_text()

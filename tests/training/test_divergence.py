@@ -49,7 +49,7 @@ def test_a_fit_stops_at_its_pass_with_the_rate_and_a_hint(capfd: pytest.CaptureF
     assert not (folder / "results.json").exists()
     record = json.loads((folder / "diverged.json").read_text())
     assert record["diverged"] | {"of": ""} == {"pass": 2, "of": "", "loss": "nan", "rate": 1e10}
-    assert [entry["pass"] for entry in record["curve"]] == [1]
+    assert record["curve"]["train"]["pass"] == [1]
     assert not {"train", "test"} & record.keys()
     # What is left to go on from is the last whole pass, whose weights are numbers.
     saved = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)

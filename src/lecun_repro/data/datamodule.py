@@ -3,6 +3,7 @@
 import os
 from typing import Literal, get_args
 
+import numpy as np
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 from lightning.pytorch import LightningDataModule
 
@@ -28,12 +29,13 @@ class DigitsDataModule(LightningDataModule):
             sources: their own split), `full` (all the source has; MNIST: its first 50,000 and the article's
             2,007), or the seed of another draw, an integer from 0.
         train_size: Number of training digits, if not the draw's own.
-        test_size: Number of test digits, if not the draw's own; 10000 are all of MNIST's.
+        test_size: Number of test digits, if not the draw's own; 10000 are all of MNIST's. What the test file has beyond
+            them and the draw's own, the split `unseen`, is evaluated once, after the last pass.
         frame: What of MNIST's 28x28 pixels is reduced to 16x16: `article` (all, with their margins of 4 pixels) or
             `paper` (the middle 24x24, so that the digit fills the field as the paper's digits do). Images to
             predict are framed likewise.
         holdout: Number of training digits, the last ones, that are kept out of training and evaluated in the
-            place of the test digits, which are then not loaded.
+            place of the test digits and the unseen ones, which are then not loaded.
         fold: In the place of `holdout`, `k/n` keeps the k-th of n equal parts of the training digits out, `2/5` say; n
             fits of one fold each are thus evaluated on every training digit once. Null for none.
         shift: Move each digit by -1, 0 or 1 pixel either way whenever it is presented: `roll` (pixels leaving
@@ -100,7 +102,8 @@ class DigitsDataModule(LightningDataModule):
     @property
     def evaluated(self) -> list[EvaluatedSplit]:
         """What is evaluated, in this order, and when. Names are keys of `splits`."""
-        return [EvaluatedSplit("train"), EvaluatedSplit(self.evaluation_split)]
+        unseen = [EvaluatedSplit("unseen", "end")] if self.counts.unseen else []
+        return [EvaluatedSplit("train"), EvaluatedSplit(self.evaluation_split), *unseen]
 
     @property
     def train(self) -> Split:
@@ -159,10 +162,13 @@ class DigitsDataModule(LightningDataModule):
         order = source.order(self.draw)
         n = counts.train + counts.holdout
         drawn = source.load("train", order.train[:n], root)
-        if not counts.holdout:
-            return {"train": drawn, "test": source.load("test", order.test[: counts.test], root)}
-        out = held_out(n, counts.holdout, self.fold)
-        return {"train": drawn.without(out.start, out.stop), "holdout": drawn.part(out.start, out.stop)}
+        if counts.holdout:
+            out = held_out(n, counts.holdout, self.fold)
+            return {"train": drawn.without(out.start, out.stop), "holdout": drawn.part(out.start, out.stop)}
+        last = order.test[len(order.test) - counts.unseen :]
+        file = source.load("test", np.concatenate([order.test[: counts.test], last]), root)
+        unseen = {"unseen": file.part(counts.test, len(file.labels))} if counts.unseen else {}
+        return {"train": drawn, "test": file.part(0, counts.test), **unseen}
 
     def train_dataloader(self) -> Blocks:
         """The training digits in blocks."""

@@ -17,6 +17,7 @@ class Counts(NamedTuple):
     holdout: int  # others of the draw's training digits, kept out of training; 0 where test digits are evaluated
     test: int
     batch: int  # digits per update
+    unseen: int = 0  # digits of the test file that are in no test split of the draw, its own or the one asked for
 
     def updates(self, limit: int | float | None = 1.0) -> int:
         """Updates in a pass; a last one of fewer digits counts.
@@ -57,7 +58,8 @@ def plan(
     if frame not in digits.frames:
         allowed = ", ".join(digits.frames)
         raise BadArgument("frame", frame, allowed if len(digits.frames) > 1 else f"{allowed}, the only one of {source}")
-    sizes = dict(digits.sizes(draw))
+    own = digits.sizes(draw)
+    sizes = dict(own)
     for part, asked in (("train", train_size), ("test", test_size)):
         has = digits.counts[part]
         if asked is not None:
@@ -72,7 +74,9 @@ def plan(
     train = drawn - holdout
     if batch_size != "full":
         require_integer("batch_size", batch_size, 1, train, after=", the training digits, or full")
-    return Counts(train, holdout, sizes["test"], train if batch_size == "full" else int(batch_size))
+    # A smaller test split leaves no more unseen: the draw's own test digits are those that its users have looked at.
+    unseen = 0 if holdout else max(digits.counts["test"] - max(sizes["test"], own["test"]), 0)
+    return Counts(train, holdout, sizes["test"], train if batch_size == "full" else int(batch_size), unseen)
 
 
 def held_out(drawn: int, holdout: int = 0, fold: str | None = None) -> range:

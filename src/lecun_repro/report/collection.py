@@ -71,7 +71,8 @@ def collect(path: Path, fresh: list[dict[str, Any]], current: Current) -> None:
     """Puts fresh results among those in `path`, in the order of rows and seeds.
 
     Args:
-        path: A JSON list of `results.json` objects; made if absent. One of runs that diverged is there if any did.
+        path: A JSON list of `results.json` objects, a line each; made if absent. One of runs that diverged is there if
+            any did.
         fresh: Records to add; each takes the place of an older one of its row and seed.
         current: What those that stay have to be of; others are dropped.
     """
@@ -80,5 +81,5 @@ def collect(path: Path, fresh: list[dict[str, Any]], current: Current) -> None:
     all_records = [r for (row, seed), r in sorted(by_key.items()) if current(row, seed) in (None, r.get("config_hash"))]
     if not all_records and path.name.endswith("_diverged.json"):
         return path.unlink(missing_ok=True)
-    text = ",\n".join(map(json.dumps, all_records))
+    text = ",\n".join(json.dumps(record, separators=(",", ":")) for record in all_records)
     write_atomically(path, f"[\n{text}\n]\n")

@@ -25,6 +25,7 @@ from lecun_repro.files import write_atomically
 from lecun_repro.runs.folders import in_use
 from lecun_repro.runs.progress import PIPE
 from lecun_repro.runs.record import RESULTS
+from lecun_repro.runs.results import as_text
 from lecun_repro.runs.signals import Interrupted, StopSignals, say
 from lecun_repro.training.divergence import FILE as DIVERGED
 
@@ -121,7 +122,7 @@ def perform(runs: list[Run], jobs: int, backend: str) -> list[Outcome]:
         if outcome.record is not None and left_by(outcome.run) is None:
             outcome.run.folder.mkdir(parents=True, exist_ok=True)
             name = DIVERGED if outcome.diverged else RESULTS
-            write_atomically(outcome.run.folder / name, json.dumps(outcome.record, indent=1) + "\n")
+            write_atomically(outcome.run.folder / name, as_text(outcome.record))
     reasons = {outcome.run.folder: outcome.reason for outcome in outcomes}
     return [Outcome(run, left_by(run), reasons.get(run.folder, "")) for run in runs]
 

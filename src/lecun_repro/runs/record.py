@@ -15,7 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from lecun_repro.files import write_atomically
 from lecun_repro.runs.identity import ORIGIN, config_hash
-from lecun_repro.runs.results import CurvePass, Origin, Point, RunResult, read_split
+from lecun_repro.runs.results import CurvePass, Origin, Point, RunResult, as_text, read_split
 from lecun_repro.runs.resume import carried
 from lecun_repro.tensorboard.writer import (
     hyperparameters,
@@ -90,7 +90,7 @@ class RecordRun(SaveConfigCallback):
             show_hyperparameters(writer, hyperparameters(trainer, pl_module))
             self.show_rejection(writer, trainer)
         # Last, as it is what tells that a run is done.
-        write_atomically(directory / RESULTS, json.dumps(self.record(trainer, pl_module).to_json(), indent=1) + "\n")
+        write_atomically(directory / RESULTS, as_text(self.record(trainer, pl_module).to_json()))
 
     def show_rejection(self, writer: SummaryWriter, trainer: Trainer) -> None:
         """What rejecting digits would buy on the evaluation split, as a figure in TensorBoard."""
@@ -107,7 +107,7 @@ class RecordRun(SaveConfigCallback):
             none = {*self.results, "us_per_update"}  # its results are none, and the last whole pass's would mislead
             record = {k: v for k, v in self.record(trainer, pl_module).to_json().items() if k not in none}
             record["diverged"] = exception.record()
-            write_atomically(directory / divergence.FILE, json.dumps(record, indent=1) + "\n")
+            write_atomically(directory / divergence.FILE, as_text(record))
 
     def record(self, trainer: Trainer, module: DigitClassifier) -> RunResult:
         """The contents of `results.json`."""

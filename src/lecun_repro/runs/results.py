@@ -1,8 +1,10 @@
 """What `results.json` and `diverged.json` hold: one definition for those who write them and those who read them."""
 
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from lecun_repro.runs.typed_json import field, fields_of, record, refusal, typed
+from lecun_repro.runs.typed_json import field, fields_of, record, refusal
 from lecun_repro.training.evaluation import SplitResult
 from lecun_repro.training.rejection import SHARES
 
@@ -16,20 +18,66 @@ class Point(NamedTuple):
 
 
 class CurvePass(NamedTuple):
-    """An entry of the learning curve: the splits that were evaluated after a pass, in the file beside its number."""
+    """An entry of the learning curve: the splits that were evaluated after a pass."""
 
     pass_: int  # from 1
     splits: dict[str, Point]
 
     @classmethod
     def read(cls, value: Any, place: str) -> "CurvePass":
-        """A JSON object as an entry. Raises UserError, see `record`."""
+        """An entry as checkpoints and older files have it, an object for each pass. Raises UserError, see `record`."""
         points = {split: point for split, point in fields_of(value, place).items() if split != "pass"}
         splits = {split: record(Point, point, f"{place}{split}.") for split, point in points.items()}
         return record(cls, value, place, splits=splits)
 
     def to_json(self) -> dict[str, Any]:
         return {"pass": self.pass_, **{split: point._asdict() for split, point in self.splits.items()}}
+
+
+class Columns(NamedTuple):
+    """A split's learning curve in the file; its errors follow from the misses."""
+
+    pass_: list[int]
+    loss: list[float]  # to six significant digits
+    misses: list[int]
+
+
+def columns(curve: Sequence[CurvePass]) -> dict[str, dict[str, list[Any]]]:
+    """A learning curve as its file has it: each split's columns."""
+    splits: dict[str, dict[str, list[Any]]] = {}
+    for entry in curve:
+        for split, point in entry.splits.items():
+            of_split = splits.setdefault(split, {"pass": [], "loss": [], "misses": []})
+            for name, value in (("pass", entry.pass_), ("loss", float(f"{point.loss:.6g}")), ("misses", point.misses)):
+                of_split[name].append(value)
+    return splits
+
+
+def read_curve(value: Any, place: str, sizes: Mapping[str, int]) -> list[CurvePass]:
+    """A learning curve from its file.
+
+    Args:
+        value: Its columns, or in files of older versions a list of passes.
+        place: See `record`.
+        sizes: Digits of each split.
+
+    Raises:
+        UserError: See `record`; and columns that are of unequal lengths or of no split.
+    """
+    if isinstance(value, list):
+        return [CurvePass.read(entry, f"{place}[{number}].") for number, entry in enumerate(value)]
+    passes: dict[int, dict[str, Point]] = {}
+    for split, content in fields_of(value, place).items():
+        read = record(Columns, content, f"{place}.{split}.")
+        if split not in sizes:
+            raise refusal(f"{place}.{split}", content, f"curves of {', '.join(sizes)}")
+        n, lengths = sizes[split], [len(set(read.pass_)), *map(len, read)]
+        if len(set(lengths)) > 1 or max(read.misses, default=0) > n:
+            allowed = f"as many different passes as losses and misses, which are integers from 0 to {n}"
+            raise refusal(f"{place}.{split}", content, allowed)
+        for number, loss, misses in zip(*read, strict=True):
+            passes.setdefault(number, {})[split] = Point(loss, 100 * misses / n, misses)
+    return [CurvePass(number, passes[number]) for number in sorted(passes)]
 
 
 class Origin(NamedTuple):
@@ -87,8 +135,8 @@ class RunResult(NamedTuple):
         names = ["train", "holdout" if "holdout" in fields else "test"]
         names += [name for name, content in fields.items() if isinstance(content, dict) and "misses" in content]
         splits = {name: read_split(field(fields, name, place), f"{place}{name}.") for name in dict.fromkeys(names)}
-        entries = typed(list[Any], field(fields, "curve", place), f"{place}curve")
-        curve = [CurvePass.read(entry, f"{place}curve[{number}].") for number, entry in enumerate(entries)]
+        sizes = {name: split.n for name, split in splits.items()}
+        curve = read_curve(field(fields, "curve", place), f"{place}curve", sizes)
         result = record(cls, fields, place, splits=splits, curve=curve)
         if not curve:
             raise refusal(f"{place}curve", curve, "one pass or more")
@@ -105,8 +153,14 @@ class RunResult(NamedTuple):
             elif name in ("origin", "fold"):
                 fields |= {} if value is None else {name: value if name == "fold" else value._asdict()}
             else:
-                fields[name] = [entry.to_json() for entry in self.curve] if name == "curve" else value
+                fields[name] = columns(self.curve) if name == "curve" else value
         return fields
+
+
+def as_text(fields: Mapping[str, Any]) -> str:
+    """The text of a `results.json` or `diverged.json`: a line for each field."""
+    lines = (f"{json.dumps(name)}: {json.dumps(value)}" for name, value in fields.items())
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def read_split(value: Any, place: str) -> SplitResult:
