@@ -106,6 +106,7 @@ def test_claims_are_not_answered_on_digits_held_out(good: dict[str, Any], tmp_pa
 
 def test_runs_of_two_folds_are_not_paired(good: dict[str, Any]) -> None:
     good["holdout"] = good.pop("test")
+    good["curve"] = {"holdout": {"pass": [1], "loss": [0.5], "misses": [2]}}
     before, other = (RunResult.read(good | {"fold": fold}, "") for fold in ("1/5", "2/5"))
     assert RunResult.read(before.to_json(), "") == before
     assert paired({"a": [before], "b": [before]}, "a", "b") and not paired({"a": [before], "b": [other]}, "a", "b")
