@@ -71,8 +71,8 @@ def read_curve(value: Any, place: str, sizes: Mapping[str, int]) -> list[CurvePa
         read = record(Columns, content, f"{place}.{split}.")
         if split not in sizes:
             raise refusal(f"{place}.{split}", content, f"curves of {', '.join(sizes)}")
-        n, lengths = sizes[split], [len(set(read.pass_)), *map(len, read)]
-        if len(set(lengths)) > 1 or max(read.misses, default=0) > n:
+        n, lengths = sizes[split], {len(set(read.pass_)), len(read.pass_), len(read.loss), len(read.misses)}
+        if len(lengths) > 1 or max(read.misses, default=0) > n:
             allowed = f"as many different passes as losses and misses, which are integers from 0 to {n}"
             raise refusal(f"{place}.{split}", content, allowed)
         for number, loss, misses in zip(*read, strict=True):
