@@ -42,6 +42,16 @@ def without_times(results: list[dict]) -> list[dict]:
     return [{k: v for k, v in r.items() if k not in ("fit_seconds", "us_per_update")} for r in results]
 
 
+def test_a_run_has_a_short_name_unless_it_is_there_by_a_long_one(rows: Path) -> None:
+    file = rows / "1_baseline.yaml"
+    (run,) = plan(file, resolve(str(file), ["--data.source", "digits"]), [7], False, [])
+    assert run.folder == Path(f"lightning_logs/1_baseline/seed_7_{run.config_hash[:8]}") and len(run.config_hash) == 16
+    longer = run.folder.with_name(f"seed_7_{run.config_hash}")
+    longer.mkdir(parents=True)
+    (again,) = plan(file, resolve(str(file), ["--data.source", "digits"]), [7], False, [])
+    assert again.folder == longer and longer.name in again.flags
+
+
 @pytest.mark.slow
 def test_rows_by_seeds_are_run_once(rows: Path, capsys: pytest.CaptureFixture) -> None:
     command = ["reproduce", "--configs", "configs", "--seeds", "[1337,7]", "--jobs", "2", *SHORT]

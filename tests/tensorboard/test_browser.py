@@ -175,6 +175,13 @@ def test_rows_and_seeds_overlay_in_one_chart(page: Page, runs: dict[str, Any]) -
     page.keep("scalars")
 
 
+def test_it_begins_with_curves(page: Page, runs: dict[str, Any]) -> None:
+    page.open("")
+    page.shows(*runs, "error", "loss")
+    page.until(lambda: "activations" not in " ".join(page.texts()), lambda: "pictures before curves")
+    page.keep("landing")
+
+
 def test_time_series_show_every_run_with_its_errors(page: Page, runs: dict[str, Any]) -> None:
     page.open("?smoothing=0&tagFilter=%5Eerror%2F#timeseries")
     page.shows(*runs, "2 cards", "error", "/test", "/train")
@@ -185,7 +192,7 @@ def test_time_series_show_every_run_with_its_errors(page: Page, runs: dict[str, 
 @pytest.mark.parametrize("tag", ["kernels/H1", "activations/H1", "activations/H2", "confusion/test", "errors/test"])
 def test_pictures_of_every_run_after_its_last_pass(page: Page, runs: dict[str, Any], tag: str) -> None:
     page.open(f"#images&tagFilter={tag}")
-    page.shows(tag, *runs, *(str(run["passes"]) for run in runs.values()))
+    page.shows(f"shown/{tag}", *runs, *(str(run["passes"]) for run in runs.values()))
     page.until(lambda: len(page.images()) >= len(runs), lambda: f"images: {page.images()}")
     page.click("Show actual image size")
     page.until(lambda: all(shown == width for width, shown in page.images()), lambda: f"widths: {page.images()}")

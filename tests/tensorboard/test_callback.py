@@ -35,9 +35,9 @@ from lecun_repro.training.evaluation import SplitResult
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "configs/article/5_dropout_relu.yaml"
 PARAMETERS = {f"weights/{layer}{kind}" for layer in ("H1", "H2", "H3", "out") for kind in "wb"}
-OF_THE_DIGITS = {"confusion/test", "errors/test"}
-AUGMENTED = {"augmentations/train": [0]}
-OF_THE_CONVNET = {"kernels/H1", "activations/H1", "activations/H2", "activations/H3"}
+OF_THE_DIGITS = {"shown/confusion/test", "shown/errors/test"}
+AUGMENTED = {"shown/augmentations/train": [0]}
+OF_THE_CONVNET = {"shown/kernels/H1", "shown/activations/H1", "shown/activations/H2", "shown/activations/H3"}
 CURVES = {f"{name}/{split}" for name in ("loss", "error", "misses") for split in ("train", "test")} | {"rate"}
 
 
@@ -82,22 +82,25 @@ def test_pictures_are_drawn_after_the_first_and_the_last_pass_and_those_asked_fo
     every: str, passes: list[int] | None
 ) -> None:
     shown = events(fit("--pictures.every", every))
-    drawn = {"rejection/test": [3]}
+    drawn = {"shown/rejection/test": [3]}
     if passes is not None:
         drawn |= dict.fromkeys(OF_THE_DIGITS | OF_THE_CONVNET, passes) | AUGMENTED
     assert steps(shown, "images") == drawn
     assert steps(shown, "histograms") == ({} if passes is None else dict.fromkeys(PARAMETERS, passes))
     assert steps(shown, "scalars") == {tag: [1, 2, 3] for tag in CURVES}
     assert shown.Tags()["graph"] == (passes is not None)
+    assert all(
+        tag > max(CURVES) for kind in ("images", "histograms") for tag in shown.Tags()[kind]
+    )  # curves come first
 
 
 def test_a_fit_of_one_pass_draws_it_once() -> None:
-    assert steps(events(fit(passes=1)), "images")["errors/test"] == [1]
+    assert steps(events(fit(passes=1)), "images")["shown/errors/test"] == [1]
 
 
 @pytest.mark.slow
 def test_max_steps_ends_in_a_picture() -> None:
-    assert steps(events(fit("--trainer.max_steps", 80)), "images")["errors/test"] == [1, 2]
+    assert steps(events(fit("--trainer.max_steps", 80)), "images")["shown/errors/test"] == [1, 2]
 
 
 def test_how_often_is_a_key_of_the_configuration_too_and_no_part_of_its_identity(tmp_path: Path) -> None:
@@ -164,8 +167,8 @@ def test_a_resumed_run_draws_nothing_twice_and_still_knows_where_it_started(monk
     shutil.copy(folder / "checkpoints/last.ckpt", "saved.ckpt")
     fit("--ckpt_path", "saved.ckpt", passes=4)  # in the same folder, as `reproduce` does it
     shown = events(folder)
-    assert steps(shown, "images")["errors/test"] == [1, 2, 4]
-    assert steps(shown, "images")["augmentations/train"] == [0]
+    assert steps(shown, "images")["shown/errors/test"] == [1, 2, 4]
+    assert steps(shown, "images")["shown/augmentations/train"] == [0]
     assert steps(shown, "scalars") == {tag: [1, 2, 3, 4] for tag in CURVES}
     expected = ConvNet1989(activation="relu", seed=1337).H1w[:, 0].detach().numpy()
     assert len(starts) == 3
@@ -173,7 +176,7 @@ def test_a_resumed_run_draws_nothing_twice_and_still_knows_where_it_started(monk
 
     # A run that went to its end has nothing to add.
     again = fit("--ckpt_path", folder / "checkpoints/last.ckpt", passes=4, version="again")
-    assert "errors/test" not in steps(events(again), "images")
+    assert "shown/errors/test" not in steps(events(again), "images")
 
 
 # Words and numbers
@@ -236,8 +239,12 @@ def test_the_layers_one_after_the_other_are_the_network(network: Network) -> Non
 
 def test_a_fully_connected_network_shows_its_hidden_units() -> None:
     shown = events(fit(passes=1, config=ROOT / "configs/1989/4_fully_connected.yaml"))
-    assert "augmentations/train" not in steps(shown, "images")  # there are none
-    assert set(steps(shown, "images")) == OF_THE_DIGITS | {"kernels/hidden", "activations/hidden", "rejection/test"}
+    assert "shown/augmentations/train" not in steps(shown, "images")  # there are none
+    assert set(steps(shown, "images")) == OF_THE_DIGITS | {
+        "shown/kernels/hidden",
+        "shown/activations/hidden",
+        "shown/rejection/test",
+    }
     assert "weights/hiddenw" in shown.Tags()["histograms"]
     assert {node.name.split("/")[0] for node in shown.Graph().node} == {"digit", "hidden", "output"}
 
@@ -283,7 +290,7 @@ def test_weights_that_are_no_numbers_are_left_out() -> None:
         draw_weights(writer, network, start, 1)
     writer.close()
     shown = events(Path("logs"))
-    assert steps(shown, "images") == {"kernels/H1": [1]}
+    assert steps(shown, "images") == {"shown/kernels/H1": [1]}
     assert set(shown.Tags()["histograms"]) == PARAMETERS - {"weights/outb"}
     assert shown.Histograms("weights/H1w")[0].histogram_value.num == 11 * 25
 
@@ -380,7 +387,7 @@ def test_where_nothing_is_missed_there_is_an_empty_grid() -> None:
     writer = SummaryWriter("logs")
     draw_misses(writer, module, "test", data.splits["test"], 5)
     writer.close()
-    assert steps(events(Path("logs")), "images") == {"confusion/test": [5], "errors/test": [5]}
+    assert steps(events(Path("logs")), "images") == {"shown/confusion/test": [5], "shown/errors/test": [5]}
 
 
 def test_colours_are_symmetric_and_stand_what_is_not_finite() -> None:

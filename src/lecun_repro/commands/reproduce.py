@@ -125,13 +125,19 @@ def plan(file: Path, config: dict[str, Any], seeds: list[int], vary_draw: bool, 
     runs, text = [], text_in_full(file)
     for seed in seeds:
         digest = config_hash(for_seed(config, seed, vary_draw))
-        folder = Path(logs) / row_of(file) / f"seed_{seed}_{digest}"
+        folder = folder_of(Path(logs) / row_of(file), seed, digest)
         flags = [*extra, "--seed_everything", str(seed), "--trainer.logger.init_args.version", folder.name]
         flags += ["--trainer.logger.init_args.name", row_of(file)]  # that of a copied YAML may be another row's
         flags += ["--data.draw", str(seed)] if vary_draw else []
         passes = trainer["max_epochs"]
         runs.append(Run(row_of(file), seed, text, flags, folder, digest, passes, updates))
     return runs
+
+
+def folder_of(row: Path, seed: int, digest: str) -> Path:
+    """A run's folder, whose name stands beside every curve in TensorBoard; a longer one of earlier versions is kept."""
+    longer = row / f"seed_{seed}_{digest}"
+    return longer if longer.exists() else row / f"seed_{seed}_{digest[:8]}"
 
 
 def for_seed(config: dict[str, Any], seed: int, vary_draw: bool) -> dict[str, Any]:

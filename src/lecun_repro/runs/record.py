@@ -22,6 +22,7 @@ from lecun_repro.tensorboard.writer import (
     log_dir,
     row_of,
     show_configuration,
+    show_figure,
     show_hyperparameters,
     writer_of,
 )
@@ -99,7 +100,7 @@ class RecordRun(SaveConfigCallback):
         if curve is not None:
             from lecun_repro.tensorboard.figures import rejection_figure  # matplotlib, which takes a while
 
-            writer.add_figure(f"rejection/{split}", rejection_figure({split: [curve]}), trainer.current_epoch)
+            show_figure(writer, f"rejection/{split}", rejection_figure({split: [curve]}), trainer.current_epoch)
 
     def on_exception(self, trainer: Trainer, pl_module: DigitClassifier, exception: BaseException) -> None:  # type: ignore[override]
         directory = log_dir(trainer)

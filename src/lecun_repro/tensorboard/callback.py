@@ -13,7 +13,7 @@ from lecun_repro.data.splits import Split
 from lecun_repro.errors import one_line
 from lecun_repro.models.base import Network
 from lecun_repro.tensorboard import figures
-from lecun_repro.tensorboard.writer import show_graph, writer_of
+from lecun_repro.tensorboard.writer import show_figure, show_graph, writer_of
 from lecun_repro.training.module import DigitClassifier
 
 SHOWN = 60  # missed digits in their grid
@@ -102,7 +102,7 @@ def draw_weights(writer: SummaryWriter, network: Network, start: dict[str, Tenso
     for name, kernels in network.kernels().items():
         title = f"The kernels of {name}, pass {number}"
         figure = figures.kernels_figure(start[name].numpy(), kernels.cpu().numpy(), title)
-        writer.add_figure(f"kernels/{name}", figure, number)
+        show_figure(writer, f"kernels/{name}", figure, number)
 
 
 def draw_activations(writer: SummaryWriter, module: DigitClassifier, split: str, digits: Split, number: int) -> None:
@@ -114,7 +114,7 @@ def draw_activations(writer: SummaryWriter, module: DigitClassifier, split: str,
         value = layer(value)
         title = f"{name} of one digit of each class ({split}), pass {number}"
         figure = figures.activations_figure(digits.images[first, 0].numpy(), value.cpu().numpy(), title)
-        writer.add_figure(f"activations/{name}", figure, number)
+        show_figure(writer, f"activations/{name}", figure, number)
 
 
 def draw_presentations(writer: SummaryWriter, augmentations: Augmentations, digits: Split) -> None:
@@ -125,7 +125,7 @@ def draw_presentations(writer: SummaryWriter, augmentations: Augmentations, digi
     names = " + ".join(type(augmentation).__name__ for augmentation, *_ in augmentations.steps)
     title = f"One training digit of each class, and what {names} makes of it"
     figure = figures.augmentations_figure(digits.images[first, 0].numpy(), presented.numpy(), title)
-    writer.add_figure("augmentations/train", figure, 0)
+    show_figure(writer, "augmentations/train", figure, 0)
 
 
 def first_of_each(digits: Split) -> Tensor:
@@ -142,7 +142,7 @@ def draw_misses(writer: SummaryWriter, module: DigitClassifier, split: str, digi
     title = f"({split}), pass {number}: {result.misses:,} of {result.n:,} digits missed"
     confusion = torch.bincount(10 * labels + predicted, minlength=100).view(10, 10)
     figure = figures.confusion_figure(confusion.numpy(), f"Confusions {title}")
-    writer.add_figure(f"confusion/{split}", figure, number)
+    show_figure(writer, f"confusion/{split}", figure, number)
 
     confidence = torch.empty(0)
     if result.misses:  # a network need not take no digits
@@ -154,7 +154,7 @@ def draw_misses(writer: SummaryWriter, module: DigitClassifier, split: str, digi
     captions = [f"{true}→{taken_for}  {share:.0%}" for true, taken_for, share in each]
     title += f"{f', the {SHOWN} most confident' if len(missed) > SHOWN else ''}. True → predicted, confidence"
     figure = figures.errors_figure(digits.images[shown, 0].numpy(), captions, f"Errors {title}")
-    writer.add_figure(f"errors/{split}", figure, number)
+    show_figure(writer, f"errors/{split}", figure, number)
 
 
 def on_device(images: Tensor, module: DigitClassifier) -> Tensor:

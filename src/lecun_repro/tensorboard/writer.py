@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from lightning.pytorch import Trainer
@@ -18,6 +19,9 @@ from torch.utils.tensorboard.summary import hparams
 
 from lecun_repro.models.base import Network
 from lecun_repro.training.module import DigitClassifier
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # takes a while
 
 
 @contextmanager
@@ -37,6 +41,14 @@ def report_write_errors_once() -> Iterator[None]:
         yield
     finally:
         threading.excepthook = report
+
+
+def show_figure(writer: SummaryWriter, name: str, figure: "Figure", number: int) -> None:
+    """A figure, as it is after pass `number`.
+
+    TensorBoard begins with a page of everything, in the order of names: `shown` comes after error, loss, misses, rate.
+    """
+    writer.add_figure(f"shown/{name}", figure, number)
 
 
 def show_configuration(writer: SummaryWriter, text: str) -> None:
