@@ -15,7 +15,7 @@ import pytest
 from lecun_repro.__main__ import main, quiet
 from lecun_repro.cli.build import resolve
 from lecun_repro.commands.reproduce import plan
-from lecun_repro.report.collection import held
+from lecun_repro.report.collection import held, rules_digest
 from lecun_repro.runs.fits import Outcome, perform_one
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "article"
@@ -55,13 +55,16 @@ def test_a_run_has_a_short_name_unless_it_is_there_by_a_long_one(rows: Path) -> 
 @pytest.mark.slow
 def test_rows_by_seeds_are_run_once(rows: Path, capsys: pytest.CaptureFixture) -> None:
     command = ["reproduce", "--configs", "configs", "--seeds", "[1337,7]", "--jobs", "2", *SHORT]
-    main(command)
     out = Path("lightning_logs/results_digits")  # not `results`, which is MNIST's
+    out.mkdir(parents=True)
+    (out / "rules.toml").write_text("level = 0.05")
+    main(command)
     results = results_of(out)
     assert [(r["row"], r["seed"]) for r in results] == [
         ("1_baseline", 7), ("1_baseline", 1337), ("5_dropout_relu", 7), ("5_dropout_relu", 1337)
     ]  # fmt: skip
     assert all(r["passes"] == 2 and r["updates"] == 120 and r["source"] == "digits" for r in results)
+    assert {r["rules"] for r in results} == {rules_digest(out / "configs.json")}
     assert results[0]["test"] != results[1]["test"], "another seed starts from other weights"
     assert "| `1_baseline` | 2 |" in (out / "configs.md").read_text()
 

@@ -2,11 +2,15 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from lecun_repro import ConvNet1989, CrossEntropy, TanhMSE
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -73,6 +77,26 @@ def test_augmentations_each_and_together(tmp_path: Path) -> None:
     names = ("Shift", "Erase", "Affine", "Elastic", "Affine and Elastic")
     assert [(m["augmentation"], m["how"]) for m in measured] == [(n, how) for n in names for how in ("plain", "ours")]
     assert all(0 < m["us_per_digit_min"] <= m["us_per_digit"] for m in measured)
+
+
+def test_the_plain_loop_is_of_the_same_network_loss_and_updates() -> None:
+    plain = runpy.run_path(str(BENCHMARKS / "plain_loop.py"))
+    generator = torch.Generator().manual_seed(0)
+    images, labels = torch.rand(20, 1, 16, 16, generator=generator) * 2 - 1, torch.arange(20) % 10
+    for modern, head in ((False, TanhMSE()), (True, CrossEntropy())):
+        ours = ConvNet1989(activation="relu" if modern else "tanh", output_bias=0.0 if modern else -1.0, seed=7)
+        other = plain["Net"](7, modern).eval()
+        for name, weights in other.named_parameters():
+            assert weights.equal(ours.get_parameter(name.replace("h", "H"))), name
+        torch.testing.assert_close(other.loss(other(images), labels), head.loss(ours(images), labels))
+        if not modern:
+            plain["train"](other, images, labels, 1)
+            optimizer = torch.optim.SGD(ours.parameters(), lr=0.03)
+            for i in range(20):
+                optimizer.zero_grad()
+                head.loss(ours(images[i : i + 1]), labels[i : i + 1]).backward()
+                optimizer.step()
+            torch.testing.assert_close(other(images), head.activation(ours(images)), rtol=1e-3, atol=1e-4)
 
 
 def test_the_readme_has_a_place_for_each_benchmark() -> None:

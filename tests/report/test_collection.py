@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lecun_repro.errors import BadArgument
-from lecun_repro.report.collection import collect, held, refuse_others
+from lecun_repro.report.collection import collect, held, refuse_others, rules_digest
 
 MINE = {"row": "mine", "seed": 1, "config_hash": "now"}
 
@@ -29,6 +29,26 @@ def test_only_records_of_rows_that_are_asked_for_are_dropped(tmp_path: Path) -> 
     path.write_text(json.dumps(others))
     collect(path, [MINE], lambda row, seed: "now" if row == "mine" else None)
     assert json.loads(path.read_text()) == [others[0], MINE]
+
+
+def test_the_digest_of_the_rules_is_of_what_they_say(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    assert rules_digest(path) is None
+    digests = []
+    texts = (
+        ("rules", "a = 1 # one"),
+        ("rules", "# one\na=1"),
+        ("rules", "a = 2"),
+        ("mine", "b = 1"),
+        ("other", "c = 1"),
+    )
+    for name, text in texts:
+        (tmp_path / f"{name}.toml").write_text(text)
+        digests.append(rules_digest(path))
+    assert digests[0] == digests[1] and digests[3] == digests[4] and len(set(digests)) == 3
+    (tmp_path / "mine.toml").write_text("a = ")
+    with pytest.raises(BadArgument, match=r"out: .*; allowed: a folder whose rules are TOML"):
+        rules_digest(path)
 
 
 def test_a_held_file_is_refused_and_free_again(tmp_path: Path) -> None:

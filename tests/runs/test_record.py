@@ -18,7 +18,7 @@ from lecun_repro.data.splits import EvaluatedSplit
 from lecun_repro.models.base import Network
 from lecun_repro.models.convnet import ConvNet1989
 from lecun_repro.runs.identity import config_hash
-from lecun_repro.runs.record import size_table
+from lecun_repro.runs.record import RULES, size_table
 from lecun_repro.training.compile_cache import compiler
 
 CONFIG = Path(__file__).parents[2] / "configs/article/5_dropout_relu.yaml"  # AdamW, shifts and dropout
@@ -121,12 +121,13 @@ def test_a_fit_without_a_progress_bar_leaves_the_same() -> None:
 # results.json
 
 
-def test_results_have_the_keys_that_are_promised() -> None:
+def test_results_have_the_keys_that_are_promised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(RULES, "of the rules")
     record = results(fit("--trainer.max_epochs", 2))
     types = {
         "row": str, "seed": int, "source": str, "draw": str, "passes": int, "updates": int, "parameters": int,
         "compiled": bool, "fit_seconds": float, "us_per_update": float, "train": dict, "test": dict, "curve": dict,
-        "versions": dict, "config_hash": str,
+        "versions": dict, "config_hash": str, "rules": str,
     }  # fmt: skip
     assert {key: type(value) for key, value in record.items()} == types
     given = {

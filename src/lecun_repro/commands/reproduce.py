@@ -13,7 +13,7 @@ from lecun_repro.cli.build import resolve
 from lecun_repro.cli.overlays import text_in_full
 from lecun_repro.data.plan import plan as plan_data
 from lecun_repro.errors import BadArgument, printable
-from lecun_repro.report.collection import collect, held, refuse_others
+from lecun_repro.report.collection import collect, held, refuse_others, rules_digest
 from lecun_repro.report.results import by_row
 from lecun_repro.runs.fits import Run, perform
 from lecun_repro.runs.folders import save_dir
@@ -76,7 +76,8 @@ def reproduce(
         if not replace:
             refuse_others(path, current)
 
-        outcomes = perform(runs, jobs, backend)
+        rules = rules_digest(path)
+        outcomes = perform([run._replace(rules=rules) for run in runs], jobs, backend)
 
         rows = {outcome.run.row for outcome in outcomes if outcome.record}  # others keep what they had
         collect(path, [outcome.record for outcome in outcomes if outcome.record and not outcome.diverged], current)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,6 +12,7 @@ from lecun_repro.errors import BadArgument
 from lecun_repro.files import write_atomically
 from lecun_repro.report.results import records
 from lecun_repro.runs.folders import lock
+from lecun_repro.runs.identity import digest
 
 Current = Callable[[str, int], str | None]
 """The hash that records of a row and seed have to have; None for rows that are not asked for."""
@@ -49,6 +51,18 @@ def held(path: Path) -> Iterator[None]:
         with suppress(OSError):  # those that got a file stay
             for folder in made:
                 folder.rmdir()
+
+
+def rules_digest(path: Path) -> str | None:
+    """A digest of the rules that results are judged by, of `rules.toml` and `<results>.toml` beside them, if any.
+
+    Comments and line breaks have no part in it. Raises UserError for a file that is no TOML.
+    """
+    files = [file for file in (path.with_name("rules.toml"), path.with_suffix(".toml")) if file.is_file()]
+    try:
+        return digest([tomllib.loads(file.read_text(encoding="utf-8")) for file in files]) if files else None
+    except (ValueError, RecursionError) as error:
+        raise BadArgument("out", f"{files[0].parent}: {error}", "a folder whose rules are TOML") from None
 
 
 def refuse_others(path: Path, current: Current) -> None:

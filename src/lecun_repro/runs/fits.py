@@ -24,7 +24,7 @@ from lecun_repro.errors import BadArgument
 from lecun_repro.files import write_atomically
 from lecun_repro.runs.folders import in_use
 from lecun_repro.runs.progress import PIPE
-from lecun_repro.runs.record import RESULTS
+from lecun_repro.runs.record import RESULTS, RULES
 from lecun_repro.runs.results import as_text
 from lecun_repro.runs.signals import Interrupted, StopSignals, say
 from lecun_repro.training.divergence import FILE as DIVERGED
@@ -43,6 +43,7 @@ class Run(NamedTuple):
     config_hash: str
     passes: int
     updates_per_pass: int
+    rules: str | None = None  # see `RunResult`
 
 
 class Outcome(NamedTuple):
@@ -197,6 +198,7 @@ def _perform_one(run: Run, advance: Callable[[int], Any], fits: Fits) -> Outcome
     counts, to_counts = os.pipe()
     handed_on = {PIPE: str(to_counts)} if INHERITS else {}
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1", "PYTHONIOENCODING": "utf-8"}
+    environment |= {RULES: run.rules} if run.rules else {}
     follower = threading.Thread(target=follow, args=(counts, advance), daemon=True)
     follower.start()
     try:

@@ -1,6 +1,7 @@
 """What a fit leaves behind: its configuration and its results."""
 
 import json
+import os
 import platform
 import time
 from importlib.metadata import version
@@ -31,6 +32,7 @@ from lecun_repro.training.evaluation import SplitResult
 from lecun_repro.training.module import DigitClassifier
 
 RESULTS = "results.json"
+RULES = "LECUN_REPRO_RULES"  # in the environment: the digest of the rules that `reproduce` runs this fit for
 
 
 class RecordRun(SaveConfigCallback):
@@ -136,6 +138,7 @@ class RecordRun(SaveConfigCallback):
             config_hash=self.config_hash,
             origin=None if origin is None else Origin(self.resolved[ORIGIN], origin),
             fold=data.fold,
+            rules=os.environ.get(RULES),
         )
 
     # What makes a checkpoint usable without its YAML, and a resumed run's record that of an undisturbed one.

@@ -106,6 +106,7 @@ class RunResult(NamedTuple):
     config_hash: str
     origin: Origin | None = None  # not in the file where it is None
     fold: str | None = None  # which of the training digits were held out, `2/5` say; likewise
+    rules: str | None = None  # digest of the rules that stood beside the results when `reproduce` began it; likewise
 
     @property
     def evaluation_split(self) -> str:
@@ -150,8 +151,8 @@ class RunResult(NamedTuple):
         for name, value in self._asdict().items():
             if name == "splits":
                 fields |= {split: result._asdict() for split, result in self.splits.items()}
-            elif name in ("origin", "fold"):
-                fields |= {} if value is None else {name: value if name == "fold" else value._asdict()}
+            elif name in ("origin", "fold", "rules"):
+                fields |= {} if value is None else {name: value._asdict() if name == "origin" else value}
             else:
                 fields[name] = columns(self.curve) if name == "curve" else value
         return fields
