@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lecun_repro.models.heads import CrossEntropy as CrossEntropy
     from lecun_repro.models.heads import Head as Head
     from lecun_repro.models.heads import TanhMSE as TanhMSE
+    from lecun_repro.models.later import LaterConvNet as LaterConvNet
     from lecun_repro.models.vit import MicroViT as MicroViT
     from lecun_repro.training.module import DigitClassifier as DigitClassifier
     from lecun_repro.training.newton import StochasticDiagonalLM as StochasticDiagonalLM
@@ -39,6 +40,7 @@ _ROOMS = {
     "Erase": "data.augment",
     "FullyConnected1989": "models.fully_connected",
     "Head": "models.heads",
+    "LaterConvNet": "models.later",
     "MicroViT": "models.vit",
     "Network": "models.base",
     "Shift": "data.augment",

@@ -69,8 +69,8 @@ def test_every_row_that_a_claim_compares_has_a_file() -> None:
                 collect(item, "row" if key == "rows" else name)
         elif isinstance(value, list):
             for item in value:
-                collect(item, "row" if key in ("rows", "beside") else key)
-        elif key in ("row", "base", "first", "last", "added", "taken"):
+                collect(item, "row" if key in ("rows", "beside", "more", "less") else key)
+        elif key in ("row", "base", "first", "last", "added", "taken", "neither", "one", "other", "both"):
             compared.add(value)
 
     collect(tomllib.loads(text)["claim"])

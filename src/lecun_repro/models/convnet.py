@@ -51,7 +51,7 @@ class ConvNet1989(Network):
 
     Args:
         activation: Hidden activation: `tanh` (article), `scaled_tanh` (paper; its constants are an inference), `relu`
-            (article's last row), `gelu` or `silu`.
+            (article's last row), `gelu`, `silu`, or `scaled_tanh_skip` with a little of its argument added.
         dropout: Share of H2's 192 units dropped before H3 in training, in [0, 1). The article's last row has 0.25.
         output_bias: Where the ten output biases start: -1 in the article's baseline, 0 in all its later rows.
         table: Which maps of H1 each map of H2 reads: `article` (the default), `cyclic` (map i reads the 8 from i on,
@@ -60,7 +60,8 @@ class ConvNet1989(Network):
             other `maps`, two thirds of them take the place of 8.
         seed: Seed of the initial weights; null draws them from torch's global generator, which `seed_everything` (or
             `torch.manual_seed`) has seeded.
-        init: Range of the initial weights: `article`, 2.4 over the root of the fan-in, or `paper`, 2.4 over the fan-in.
+        init: Range of the initial weights: `article`, 2.4 over the root of the fan-in, `paper`, 2.4 over the fan-in, or
+            `wide`, 2.4 over its fourth root, with which the units start saturated.
         maps: Maps in H1 and in H2, a multiple of 3, as the article's table is made of thirds. The paper has 12.
         weight_norm: Train the length and the direction of every unit's weights (of a map's, in H1 and H2) apart:
             torch's `weight_norm` (Salimans and Kingma 2016). It starts as the same function, and has a parameter more

@@ -7,6 +7,7 @@ compared is in `comparisons`. The file also names further results beside them, f
 import re
 import tomllib
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from lecun_repro.report.comparisons import KINDS
 from lecun_repro.report.comparisons.answers import Answer, Claim, Terms
 from lecun_repro.report.comparisons.figures import changes_figure
 from lecun_repro.report.results import Rows, load_tested
+from lecun_repro.report.rules import Family, read_rules, rules_note
 from lecun_repro.report.search import Tried, search_table
 from lecun_repro.report.tables import image, table
 from lecun_repro.runs.typed_json import record
@@ -28,7 +30,6 @@ class ClaimsFile(NamedTuple):
 
     path: Path
     written: str  # when the rules were
-    substantial_percent: float  # gain, of the test misses
     further_results: str  # the file beside it for rows that are not among its results
     rules: dict[str, str]  # by the name that the document gives them
     claim: list[Claim]
@@ -56,14 +57,17 @@ def read(path: Path) -> ClaimsFile:
 
 
 def answers(file: ClaimsFile, rows: Rows) -> list[Answer]:
-    """The answer to every claim of a file, from the results beside it.
+    """The answer to every claim of a file, from the results beside it; p-values are adjusted over all of them.
 
     Raises:
         UserError: A claim without a key that its kind needs.
     """
     rows = {**load_tested(file.path.with_name(file.further_results)), **rows}
-    terms = Terms(file.path.parent, file.substantial_percent)
+    terms = Terms(file.path.parent, read_rules(file.path), Family())
     try:
+        for claim in file.claim:  # gathers the p-values
+            KINDS[claim["kind"]](claim, rows, terms)
+        terms.family.close()
         return [KINDS[claim["kind"]](claim, rows, terms) for claim in file.claim]
     except KeyError as error:
         place = f"{file.path}: a claim without {error}"
@@ -78,8 +82,8 @@ def figure_name(answer: Answer, name: str) -> str:
 def figures(file: ClaimsFile, answered: Sequence[Answer]) -> dict[str, Figure | None]:
     """By file name: every row's change against its base row, of all claims in one, and the answers' own."""
     groups = {answer.claim["name"]: answer.changes for answer in answered if answer.changes}
-    changes = changes_figure(groups, file.substantial_percent) if groups else None
-    of_answers = {figure_name(answer, file.name): answer.figure for answer in answered if answer.figure is not None}
+    changes = changes_figure(groups, read_rules(file.path).substantial_percent) if groups else None
+    of_answers = {figure_name(answer, file.name): answer.figure() for answer in answered if answer.figure is not None}
     return {f"{file.name}_changes.png": changes, **of_answers}
 
 
@@ -101,15 +105,15 @@ def document(file: ClaimsFile, answered: Sequence[Answer], rows: Rows, search: S
     parts = ["## Every claim", claims_table(answered)]
     if any(answer.changes for answer in answered):
         parts.append(image(f"{file.name}_changes.png", "Every change"))
+    of_file = read_rules(file.path)
     rules = [f"- **{kind}**: {rule}" for kind, rule in file.rules.items()]
-    parts += [
-        "## Rules",
-        f"{file.written} Nothing is selected on test digits: not a pass, not a seed, not a rate. Changes are in "
-        "percent of the base row's mean test misses; *n* counts seeds.",
-        "\n".join(rules).replace("SUBSTANTIAL", f"{file.substantial_percent:g}"),
-    ]
+    note = rules_note(of_file, ("digits", "these digits", "new digits"), chain.from_iterable(rows.values()))
+    parts += ["## Rules", note, f"{file.written} Changes are in percent of the base row's error; *n* counts runs."]
+    parts += ["\n".join(rules).replace("SUBSTANTIAL", f"{of_file.substantial_percent:g}")]
     for answer in answered:
         claim = answer.claim
+        if not answer.details and answer.figure is None:  # the table above says it all
+            continue
         parts += [f"## {claim['name']}", f"> {claim['words']}", f"*{answer.verdict}*: {answer.measured}."]
         parts += [claim["note"][0].upper() + claim["note"][1:] + "."] if "note" in claim else []
         parts += [answer.details]

@@ -85,6 +85,15 @@ def p_of_mean(differences: Sequence[float]) -> float:
     return float(stats.ttest_1samp(differences, 0).pvalue)
 
 
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjustment for a family of tests: each p that stays below a level does so for all of them together."""
+    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
+    adjusted, least = [math.nan] * len(p_values), 0.0
+    for rank, place in enumerate(order):
+        least = adjusted[place] = max(least, min(1.0, (len(order) - rank) * p_values[place]))
+    return adjusted
+
+
 class PowerLaw(NamedTuple):
     """scale * (n / unit) ^ -exponent."""
 

@@ -1,20 +1,46 @@
 """What a comparison gets, and what it answers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
+from lecun_repro.report.rules import Family, Rules
+from lecun_repro.report.statistics import Interval
+
 Claim = dict[str, Any]  # one [[claim]] of the TOML file
-HOLDS, FAILS, NOT_SHOWN = "holds", "fails", "not shown"
+HOLDS, FAILS, NOT_DECIDED = "holds", "fails", "not decided"
+NOT_RUN, UNTESTABLE = "not run yet", "not testable here"
+
+
+class Change(NamedTuple):
+    """A row's change against its base row, in percent of the error."""
+
+    mean: float
+    these: Interval  # for these digits
+    new: Interval  # for new ones
+    verdict: str
 
 
 class Terms(NamedTuple):
     """What all comparisons of a file share."""
 
     folder: Path  # the file's
-    substantial: float  # percent of the test misses
+    rules: Rules
+    family: Family
+
+    @property
+    def substantial(self) -> float:
+        return self.rules.substantial_percent
+
+    def judged(self, test: tuple, holds: float, fails: float) -> tuple[str, float]:
+        """The verdict from the p-values that show a claim to hold and to fail, and the smaller one, adjusted.
+
+        At most one of the two hypotheses that they are against is wrong, so that no more than one is tested.
+        """
+        p = self.family(test, min(holds, fails))
+        return (HOLDS if holds <= fails else FAILS) if p < self.rules.level else NOT_DECIDED, p
 
 
 class Answer(NamedTuple):
@@ -24,12 +50,13 @@ class Answer(NamedTuple):
     verdict: str
     measured: str  # in a line, with n
     details: str = ""  # Markdown
-    figure: Figure | None = None
-    changes: Mapping[str, Sequence[float]] = {}  # of the test misses, by row, in percent of the base row's
+    figure: Callable[[], Figure] | None = None
+    changes: Mapping[str, Change] = {}  # by row and base row
 
 
 def all_of(verdicts: Sequence[str]) -> str:
-    """Holds if all hold, fails if one fails."""
-    if FAILS in verdicts:
-        return FAILS
-    return HOLDS if verdicts and set(verdicts) == {HOLDS} else NOT_SHOWN
+    """Holds if all hold, fails if one fails; else what the worst of them is."""
+    for verdict in (FAILS, NOT_RUN, NOT_DECIDED):
+        if verdict in verdicts:
+            return verdict
+    return HOLDS if verdicts else NOT_RUN

@@ -5,16 +5,17 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from lecun_repro.report.comparisons.answers import NOT_SHOWN, Answer, Claim, Terms, all_of
+from lecun_repro.report.comparison import Comparison
+from lecun_repro.report.comparisons.answers import NOT_RUN, Answer, Change, Claim, Terms, all_of
 from lecun_repro.report.comparisons.figures import Series, parameters_figure, sizes_figure
 from lecun_repro.report.comparisons.gains import (
-    Gain,
+    better,
     change_of,
-    changes_of,
-    further_gain,
-    gain_of,
     gains_table,
+    in_figure,
+    judged_comparison,
     substantial_gain,
 )
 from lecun_repro.report.results import Rows, errors
@@ -31,7 +32,7 @@ class Curve(NamedTuple):
     law: PowerLaw
     article: dict[int, float]
     largest: int  # of the sizes that the claim names
-    step: Gain | None  # from the base size to the largest
+    step: Comparison | None  # from the base size to the largest
 
     @property
     def errors(self) -> dict[int, list[float]]:
@@ -43,26 +44,31 @@ def curve_over_sizes(claim: Claim, rows: Rows, terms: Terms) -> Answer:
     """Test error against digits, with power laws and the article's points."""
     unit = claim["base_size"]
     verdicts, measured, curves = [], [], []
-    changes: dict[str, list[float]] = {}
+    changes: dict[str, Change] = {}
     for part in claim["series"]:
         curve = curve_of(part, rows, unit)
         if curve is None:
-            verdicts.append(NOT_SHOWN)
+            verdicts.append(NOT_RUN)
             measured.append(f"{part['name']}: fewer than three sizes")
             continue
         curves.append(curve)
-        verdicts.append(NOT_SHOWN if curve.step is None else substantial_gain(curve.step, terms.substantial))
+        if curve.step is None:
+            verdicts.append(NOT_RUN)
+            measured.append(f"{curve.name}: {NOT_RUN}")
+            continue
+        p_values = substantial_gain(curve.step, terms)
+        verdict, p = terms.judged(("substantial_gain", curve.step.base, curve.step.row), *p_values)
+        verdicts.append(verdict)
         step = f"{curve.name}, {unit:,} to {curve.largest:,} digits"
-        measured.append(f"{step}: {change_of(curve.step)}, *{verdicts[-1]}*")
-        if curve.step is not None:
-            changes[f"{curve.name}: {curve.largest:,} against {unit:,} digits"] = curve.step.changes
+        measured.append(f"{step}: {change_of(curve.step)}, p {p:.2g}, *{verdict}*")
+        changes[f"{curve.name}: {curve.largest:,} against {unit:,} digits"] = in_figure(curve.step, verdict)
     curves += filter(None, (curve_of(part, rows, unit) for part in claim.get("beside", [])))
     panels: dict[str, list[Series]] = {}
     for curve in curves:
         name, _, panel = curve.name.partition(", ")
         panels.setdefault(panel, []).append(Series(name, curve.errors, curve.law, curve.article))
     details = [text for curve in curves for text in (law_note(curve), sizes_table(curve))]
-    figure = sizes_figure(panels) if panels else None
+    figure = (lambda: sizes_figure(panels)) if panels else None
     return Answer(claim, all_of(verdicts), "; ".join(measured), "\n\n".join(details), figure, changes)
 
 
@@ -74,7 +80,7 @@ def curve_of(part: Mapping, rows: Rows, unit: int) -> Curve | None:
     law = power_law(list(runs), [float(np.mean(errors(results))) for results in runs.values()], unit)
     article = {int(size): error for size, error in part["article"].items()}
     largest = max(map(int, part["rows"]))
-    step = gain_of(rows, part["rows"][str(unit)], part["rows"][str(largest)])
+    step = judged_comparison(rows, part["rows"][str(unit)], part["rows"][str(largest)])
     return Curve(part["name"], runs, law, article, largest, step)
 
 
@@ -93,6 +99,7 @@ def law_note(curve: Curve) -> str:
     if of_seeds:
         interval = span(mean_interval(of_seeds))
         mean = f"{np.mean(of_seeds):.2f} (95 % of the mean {interval}, n = {len(of_seeds)})"
+    step = change_of(curve.step) if curve.step else NOT_RUN
     (n1, e1), (n2, e2) = sorted(curve.article.items())
     implied = math.log(e1 / e2) / math.log(n2 / n1)
     residuals = {size: [math.log(e / law(size)) for e in of_size] for size, of_size in curve.errors.items()}
@@ -105,7 +112,7 @@ def law_note(curve: Curve) -> str:
     ]
     misfit, misfit_size = max((abs(np.mean(of_size)), size) for size, of_size in residuals.items())
     return (
-        f"**{curve.name}.** From {law.unit:,} to {curve.largest:,} digits: {change_of(curve.step)}. Law of the "
+        f"**{curve.name}.** From {law.unit:,} to {curve.largest:,} digits: {step}. Law of the "
         f"means: error = {law.scale:.2f} % * (digits / {law.unit:,}) ^ -{law.exponent:.2f}; exponent over seeds "
         f"{mean}; the article's two points imply {implied:.2f}. The means lie up to {100 * misfit:.0f} % off it (at "
         f"{misfit_size:,} digits). The article's {'; its '.join(points)}."
@@ -133,12 +140,13 @@ def error_against_parameters(claim: Claim, rows: Rows, terms: Terms) -> Answer:
     """Test error of networks of several sizes; the verdict is on the largest of all that the claim names."""
     base = claim["base"]
     present = dict(sorted((rows[row][0].parameters, row) for row in claim["rows"] if row in rows))
-    gains = {row: gain_of(rows, base, row) for row in present.values() if row != base}
-    if not gains:
-        return Answer(claim, NOT_SHOWN, "not run")
-    largest = gain_of(rows, base, claim["rows"][-1])
-    verdict = NOT_SHOWN if largest is None else further_gain(largest, terms.substantial)
-    measured = [f"`{row}`, {rows[row][0].parameters:,} parameters: {change_of(gain)}" for row, gain in gains.items()]
+    found = {row: judged_comparison(rows, base, row) for row in present.values() if row != base}
+    comparisons = {row: comparison for row, comparison in found.items() if comparison is not None}
+    if not comparisons:
+        return Answer(claim, NOT_RUN, NOT_RUN)
+    judged = {row: terms.judged(("better", base, row), *better(c, terms)) for row, c in comparisons.items()}
+    verdict = judged.get(claim["rows"][-1], (NOT_RUN,))[0]
+    measured = [f"`{row}`, {rows[row][0].parameters:,} parameters: {change_of(c)}" for row, c in comparisons.items()]
     lines = []
     for size, row in present.items():
         results = rows[row]
@@ -146,6 +154,10 @@ def error_against_parameters(claim: Claim, rows: Rows, terms: Terms) -> Answer:
         us = np.median([result.us_per_update for result in results])
         lines.append([*line, span(mean_interval(errors(results))), f"{us:,.0f}"])
     header = ["row", "parameters", "n", "train error %", "test error %", "95 % of the mean", "µs per update"]
-    details = table(header, lines) + "\n\n" + gains_table(base, gains, further_gain, terms.substantial)
-    figure = parameters_figure({size: errors(rows[row]) for size, row in present.items()}, present)
-    return Answer(claim, verdict, "; ".join(measured), details, figure, changes_of(gains, base))
+    details = table(header, lines) + "\n\n" + gains_table(rows, base, list(comparisons), judged)
+    changes = {f"{row} against {base}": in_figure(c, judged[row][0]) for row, c in comparisons.items()}
+
+    def figure() -> Figure:
+        return parameters_figure({size: errors(rows[row]) for size, row in present.items()}, present)
+
+    return Answer(claim, verdict, "; ".join(measured), details, figure, changes)

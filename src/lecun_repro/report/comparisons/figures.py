@@ -8,9 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from lecun_repro.report.comparisons.answers import FAILS, HOLDS, NOT_DECIDED, Change
 from lecun_repro.report.figures import published_points, seeds_and_mean
-from lecun_repro.report.statistics import PowerLaw, mean_interval
-from lecun_repro.tensorboard.style import BLUE, COLOURS, GREY, ORANGE, subplots
+from lecun_repro.report.statistics import PowerLaw
+from lecun_repro.tensorboard.style import BLUE, COLOURS, GREEN, GREY, ORANGE, VERMILION, subplots
 
 
 class Series(NamedTuple):
@@ -28,12 +29,14 @@ def _points(axes: Axes, errors: Mapping[int, Sequence[float]], colour: str, name
         seeds_and_mean(axes, size, values, colour, name if number == 0 else None)
 
 
-def _changes(axes: Axes, y: float, values: Sequence[float], colour: str) -> None:
-    """The mean of the changes over seeds with its 95 % interval; without one, of a single seed."""
-    mean, interval = float(np.mean(values)), mean_interval(values)
-    if len(values) > 1:
-        axes.plot([interval.low, interval.high], [y, y], color=colour, linewidth=1.6, marker="|", markersize=7)
-    axes.plot(mean, y, "o", color=colour, markersize=5)
+COLOUR = {HOLDS: GREEN, FAILS: VERMILION, NOT_DECIDED: GREY}
+
+
+def _changes(axes: Axes, y: float, change: Change, colour: str) -> None:
+    """A change, thick with its interval for these digits, thin with that for new ones."""
+    for interval, width in ((change.these, 3.2), (change.new, 1.2)):
+        axes.plot([interval.low, interval.high], [y, y], color=colour, linewidth=width, solid_capstyle="butt")
+    axes.plot(change.mean, y, "o", color=colour, markersize=5)
 
 
 def _percent_axis(axes: Axes) -> None:
@@ -44,40 +47,43 @@ def _percent_axis(axes: Axes) -> None:
     axes.invert_yaxis()
     axes.tick_params(axis="y", length=0, labelsize=9)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g}" if value else "0"))
-    axes.set_xlabel("change of the test misses, %: mean over seeds, 95 % interval")
+    axes.set_xlabel("change of the error, %; 95 % interval, thick for these digits, thin for new ones")
     axes.spines["left"].set_visible(False)
 
 
-def changes_figure(groups: Mapping[str, Mapping[str, Sequence[float]]], substantial: float) -> Figure:
+def changes_figure(groups: Mapping[str, Mapping[str, Change]], substantial: float) -> Figure:
     """Every row's change against its base row, in groups with a title; the substantial gain is marked."""
     lines = sum(1 + len(rows) for rows in groups.values())
     figure, (axes,) = subplots(1.2 + 0.27 * lines)
     labels: list[tuple[float, str]] = []
     for title, rows in groups.items():
         labels.append((len(labels), title))
-        for row, changes in rows.items():
-            _changes(axes, len(labels), changes, BLUE)
+        for row, change in rows.items():
+            _changes(axes, len(labels), change, COLOUR[change.verdict])
             labels.append((len(labels), row))
     axes.set_yticks([y for y, _ in labels], [text for _, text in labels])
     for tick, (_, text) in zip(axes.get_yticklabels(), labels, strict=True):
         tick.set_fontweight("bold" if text in groups else "normal")
     axes.set_ylim(-0.6, len(labels) - 0.4)  # a title at the top has nothing drawn beside it
     _percent_axis(axes)
-    axes.axvline(-substantial, color=ORANGE, linewidth=1, linestyle="--", zorder=0)
-    axes.annotate(
-        "a substantial gain", (-substantial, 1), (-4, 2), xycoords=("data", "axes fraction"),
-        textcoords="offset points", fontsize=8, ha="right", color=GREY,
-    )  # fmt: skip
+    for margin in (-substantial, substantial):
+        axes.axvline(margin, color=GREY, linewidth=1, linestyle="--", zorder=0)
+    for verdict, colour in COLOUR.items():
+        axes.plot([], [], "o-", color=colour, markersize=5, label=f"the claim {VERB[verdict]}")
+    axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
     return figure
 
 
-def shares_figure(changes: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:
+VERB = {HOLDS: "holds", FAILS: "fails", NOT_DECIDED: "is not decided"}
+
+
+def shares_figure(changes: Mapping[str, tuple[Change | None, ...]]) -> Figure:
     """Every ingredient's change when added first and when added last."""
     figure, (axes,) = subplots(1.3 + 0.42 * len(changes))
     for y, both in enumerate(changes.values()):
-        for values, colour, offset in zip(both, (BLUE, ORANGE), (-0.14, 0.14), strict=True):
-            if len(values):
-                _changes(axes, y + offset, values, colour)
+        for change, colour, offset in zip(both, (BLUE, ORANGE), (-0.14, 0.14), strict=True):
+            if change is not None:
+                _changes(axes, y + offset, change, colour)
     for colour, label in ((BLUE, "added alone to the first row"), (ORANGE, "added last to the last row")):
         axes.plot([], [], "o-", color=colour, markersize=5, label=label)
     axes.set_yticks(range(len(changes)), list(changes))

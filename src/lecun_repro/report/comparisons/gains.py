@@ -1,74 +1,62 @@
-"""Rows against a base row: paired by seed, on the same test digits."""
+"""Rows against a base row, on the same digits."""
 
+import math
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 import numpy as np
 
-from lecun_repro.report.comparisons.answers import FAILS, HOLDS, NOT_SHOWN, Answer, Claim, Terms, all_of
-from lecun_repro.report.results import Rows, errors, misses, paired
-from lecun_repro.report.statistics import Interval, gained, improved, mcnemar, mean_interval
-from lecun_repro.report.tables import ranged, span, spread, table
-from lecun_repro.runs.results import RunResult
+from lecun_repro.report.comparison import Comparison, compare
+from lecun_repro.report.comparisons.answers import NOT_DECIDED, NOT_RUN, Answer, Change, Claim, Terms, all_of
+from lecun_repro.report.results import Rows, errors, misses
+from lecun_repro.report.statistics import Interval
+from lecun_repro.report.tables import NONE, ranged, spread, table
 
-TOO_FEW = "fewer than two seeds in common"
-
-
-class Gain(NamedTuple):
-    """A row's runs and its base row's, of the same seeds."""
-
-    base: list[RunResult]
-    row: list[RunResult]
-
-    @property
-    def n(self) -> int:
-        return len(self.row)
-
-    @property
-    def differences(self) -> list[float]:
-        """In test misses, row - base."""
-        return [after - before for before, after in zip(misses(self.base), misses(self.row), strict=True)]
-
-    @property
-    def percent(self) -> float:
-        """One percent of the base row's mean misses, in misses."""
-        return float(np.mean(misses(self.base))) / 100
-
-    @property
-    def changes(self) -> list[float]:
-        """The differences in percent of the base row's mean misses."""
-        return [difference / self.percent for difference in self.differences]
-
-    @property
-    def p_values(self) -> list[float]:
-        """McNemar's, of every seed."""
-        return [mcnemar(a.test.missed, b.test.missed) for a, b in zip(self.base, self.row, strict=True)]
-
-    def gained(self, substantial: float) -> str:
-        """Whether a substantial gain, in percent, is shown: `yes`, `no` or `not shown`."""
-        return gained(self.differences, substantial * self.percent)
-
-    @property
-    def improved(self) -> str:
-        """`better`, `worse` or `not shown`."""
-        return improved(self.differences, self.p_values)
-
-    @property
-    def change(self) -> str:
-        """`-14 % (95 %: -22 to -6; n = 5)`."""
-        return f"{signed(np.mean(self.changes))} % (95 %: {percents(mean_interval(self.changes))}; n = {self.n})"
+NAMES = {"test": "the article's 2,007", "unseen": "the unseen 7,993", "all": "all 10,000"}
+Rule = Callable[[Comparison, Terms], tuple[float, float]]
+"""A comparison -> the p-values that show the claim to hold, and to fail."""
 
 
-def gain_of(rows: Rows, base: str, row: str) -> Gain | None:
-    """None unless both rows have two seeds in common, and the base row misses something."""
-    pairs = paired(rows, base, row)
-    gain = Gain([before for before, _ in pairs], [after for _, after in pairs])
-    return gain if gain.n > 1 and any(misses(gain.base)) else None
+def no_substantial_gain(c: Comparison, terms: Terms) -> tuple[float, float]:
+    return c.p_more(-terms.substantial), c.p_less(-terms.substantial)
+
+
+def substantial_gain(c: Comparison, terms: Terms) -> tuple[float, float]:
+    return c.p_less(-terms.substantial), c.p_more(-terms.substantial)
+
+
+def better(c: Comparison, terms: Terms) -> tuple[float, float]:
+    return 2 * c.p_less(0), 2 * c.p_more(0)
+
+
+def worse(c: Comparison, terms: Terms) -> tuple[float, float]:
+    return 2 * c.p_more(0), 2 * c.p_less(0)
+
+
+def equivalent(c: Comparison, terms: Terms) -> tuple[float, float]:
+    """Fails where the row is shown to be farther away than the margin."""
+    margin = terms.substantial
+    return c.p_within(-margin, margin), 2 * min(c.p_less(-margin), c.p_more(margin))
+
+
+def about(claim: Claim, rows: Rows, terms: Terms) -> Answer:
+    """Whether the error changes by about so many percent, within so many points."""
+
+    def rule(c: Comparison, terms: Terms) -> tuple[float, float]:
+        low, high = claim["percent"] - claim["points"], claim["percent"] + claim["points"]
+        return c.p_within(low, high), 2 * min(c.p_less(low), c.p_more(high))
+
+    return of_rows(rule)({**claim, "rows": [claim["row"]]}, rows, terms)
+
+
+def judged_comparison(rows: Rows, base: str, row: str) -> Comparison | None:
+    """On the unseen digits where both rows have them; none where they cannot be compared or the base misses nothing."""
+    found = next(iter(compare(rows, base, row).values()), None)
+    return found if found is not None and found.crossed.mean[0, 0] > 0 else None
 
 
 def signed(value: float | np.floating) -> str:
     """`-14`, `+3`, and `+0` for either zero."""
-    return f"{round(float(value)):+d}"
+    return f"{round(float(value)):+d}" if math.isfinite(value) else "any"
 
 
 def percents(interval: Interval) -> str:
@@ -76,72 +64,80 @@ def percents(interval: Interval) -> str:
     return f"{signed(interval.low)} to {signed(interval.high)}"
 
 
-def change_of(gain: Gain | None) -> str:
-    """`test misses -14 % (95 %: -22 to -6; n = 5)`."""
-    return TOO_FEW if gain is None else f"test misses {gain.change}"
+def runs_of(comparison: Comparison) -> str:
+    """`10`, or of row and base row `5 and 10`."""
+    before, after = comparison.n
+    return str(after) if before == after else f"{after} and {before}"
 
 
-def changes_of(gains: Mapping[str, Gain | None], base: str) -> dict[str, list[float]]:
-    """Every seed's change, by row and base row."""
-    return {f"{row} against {base}": gain.changes for row, gain in gains.items() if gain is not None}
+def change_of(comparison: Comparison) -> str:
+    """`error -14 % (95 %: -22 to -6 for new digits; n = 5 and 10; the unseen 7,993)`."""
+    new = percents(comparison.change_interval())
+    digits = NAMES.get(comparison.digits, comparison.digits)
+    return f"error {signed(comparison.change)} % (95 %: {new} for new digits; n = {runs_of(comparison)}; {digits})"
 
 
-Rule = Callable[[Gain, float], str]  # a gain and the percentage that is substantial -> a verdict
-
-
-def no_substantial_gain(gain: Gain, substantial: float) -> str:
-    return {"yes": FAILS, "no": HOLDS}.get(gain.gained(substantial), NOT_SHOWN)
-
-
-def substantial_gain(gain: Gain, substantial: float) -> str:
-    return {"yes": HOLDS, "no": FAILS}.get(gain.gained(substantial), NOT_SHOWN)
-
-
-def better(gain: Gain, substantial: float) -> str:
-    return {"better": HOLDS, "worse": FAILS}.get(gain.improved, NOT_SHOWN)
-
-
-def worse(gain: Gain, substantial: float) -> str:
-    return {"worse": HOLDS, "better": FAILS}.get(gain.improved, NOT_SHOWN)
-
-
-def further_gain(gain: Gain, substantial: float) -> str:
-    """Better, with a substantial gain possible; fails where that is excluded."""
-    return FAILS if gain.gained(substantial) == "no" else better(gain, substantial)
+def in_figure(comparison: Comparison, verdict: str) -> Change:
+    return Change(
+        comparison.change, comparison.change_interval("these digits"), comparison.change_interval(), verdict
+    )  # fmt: skip
 
 
 def of_rows(rule: Rule) -> Callable[[Claim, Rows, Terms], Answer]:
     """The comparison of a claim's rows, and of those it shows beside them, with its base row."""
 
-    def compare(claim: Claim, rows: Rows, terms: Terms) -> Answer:
-        names, base = claim["rows"], claim["base"]
-        gains = {row: gain_of(rows, base, row) for row in names}
-        beside = {row: gain_of(rows, base, row) for row in claim.get("beside", [])}
-        verdicts, measured = [], []
-        for row, gain in gains.items():
-            verdicts.append(NOT_SHOWN if gain is None else rule(gain, terms.substantial))
-            # Which ask for more than the interval.
-            p = f", median p {np.median(gain.p_values):.2g}" if gain and rule in (better, worse) else ""
-            measured.append(f"`{row}` against `{base}`: {change_of(gain)}{p}")
-        gains |= beside
-        details = gains_table(base, gains, rule, terms.substantial)
-        return Answer(claim, all_of(verdicts), "; ".join(measured), details, changes=changes_of(gains, base))
+    def compare_rows(claim: Claim, rows: Rows, terms: Terms) -> Answer:
+        base = claim["base"]
+        verdicts, measured, changes = [], [], {}
+        judged: dict[str, tuple[str, float]] = {}
+        for row in claim["rows"]:
+            comparison = judged_comparison(rows, base, row)
+            if comparison is None:
+                verdicts.append(NOT_RUN)
+                measured.append(f"`{row}` against `{base}`: {NOT_RUN}")
+                continue
+            judged[row] = terms.judged((rule.__name__, base, row), *rule(comparison, terms))
+            verdict, p = judged[row]
+            verdicts.append(verdict)
+            measured.append(f"`{row}` against `{base}`: {change_of(comparison)}, p {p:.2g}")
+            measured[-1] += needed(comparison, rule, terms, verdict, p)
+            changes[f"{row} against {base}"] = in_figure(comparison, verdict)
+        details = gains_table(rows, base, [*claim["rows"], *claim.get("beside", [])], judged)
+        return Answer(claim, all_of(verdicts), "; ".join(measured), details, changes=changes)
 
-    return compare
+    return compare_rows
 
 
-def gains_table(base: str, gains: Mapping[str, Gain | None], rule: Rule, substantial: float) -> str:
-    """Every row against the base row, over the seeds that both have."""
-    header = ["row", "parameters", "n", "train error %", "test misses (range)", f"test misses, `{base}`"]
-    header += ["mean difference", "95 %", "change %", "95 %", "McNemar p, median", "by itself"]
+def needed(comparison: Comparison, rule: Rule, terms: Terms, verdict: str, p: float) -> str:
+    """What would decide it, where it is not decided; with the same adjustment for the family."""
+    if verdict != NOT_DECIDED:
+        return ""
+    raw = min(rule(comparison, terms))
+    level = terms.rules.level * (raw / p if p else 1)
+    return f"; {comparison.decided_by(lambda c: min(rule(c, terms)), level)} would decide it"
+
+
+def gains_table(rows: Rows, base: str, names: list[str], judged: Mapping[str, tuple[str, float]]) -> str:
+    """Every row beside the base row, and against it on each set of digits; `judged` ones have a verdict."""
+    header = ["row", "parameters", "n", "train error %", "misses of the article's 2,007 (range)"]
+    header += ["change %", "95 %, these digits", "95 %, new digits"]
+    header += ["unseen 7,993: change %", "these", "new", "all 10,000: change %", "these", "new", "p (Holm)", "verdict"]
     lines = []
-    for row, gain in gains.items():
-        line = [f"`{row}`"]
-        if gain is not None:
-            line += [f"{gain.row[0].parameters:,}", str(gain.n), spread(errors(gain.row, "train"))]
-            line += [ranged(misses(gain.row)), spread(misses(gain.base), 1)]
-            line += [f"{np.mean(gain.differences):+.1f}", span(mean_interval(gain.differences), 1)]
-            line += [signed(np.mean(gain.changes)), percents(mean_interval(gain.changes))]
-            line += [f"{np.median(gain.p_values):.2g}", f"*{rule(gain, substantial)}*"]
+    for row in dict.fromkeys([base, *names]):
+        if not (results := rows.get(row)):
+            continue
+        line = [f"`{row}`", f"{results[0].parameters:,}", str(len(results)), spread(errors(results, "train"))]
+        line += [ranged(misses(results))]
+        found = compare(rows, base, row) if row != base else {}
+        for digits in ("test", "unseen", "all"):
+            line += change_cells(found[digits]) if digits in found else [NONE] * 3
+        if row in judged:
+            line += [f"{judged[row][1]:.2g}", f"*{judged[row][0]}*"]
         lines.append(line)
     return table(header, lines)
+
+
+def change_cells(comparison: Comparison) -> list[str]:
+    """The change in percent, and its intervals for these and for new digits."""
+    these, new = comparison.change_interval("these digits"), comparison.change_interval()
+    return [signed(comparison.change) if math.isfinite(comparison.change) else NONE, percents(these), percents(new)]

@@ -1,60 +1,121 @@
-"""What each ingredient is worth as the first and as the last to be added."""
+"""What each ingredient is worth: as the first and as the last to be added, or as a share of a gain."""
 
 import numpy as np
 
-from lecun_repro.report.comparisons.answers import FAILS, HOLDS, NOT_SHOWN, Answer, Claim, Terms
+from lecun_repro.report.comparison import Comparison, Crossed, Effect, delta, fieller, missed
+from lecun_repro.report.comparisons.answers import (
+    FAILS,
+    HOLDS,
+    NOT_DECIDED,
+    NOT_RUN,
+    Answer,
+    Claim,
+    Terms,
+)  # fmt: skip
 from lecun_repro.report.comparisons.figures import shares_figure
-from lecun_repro.report.comparisons.gains import Gain, gain_of, percents, signed
+from lecun_repro.report.comparisons.gains import change_cells, in_figure, judged_comparison, percents, runs_of, signed
 from lecun_repro.report.results import Rows
-from lecun_repro.report.statistics import SIGNIFICANT, mean_interval, p_of_mean
 from lecun_repro.report.tables import NONE, table
 
 
 def shares(claim: Claim, rows: Rows, terms: Terms) -> Answer:
     """Each ingredient added alone to the first row, and added last to the last row."""
-    lines, orders, p_values, within, seeds = [], [], [], [], set()
-    changes: dict[str, tuple[list[float], list[float]]] = {}
-    for part in claim["ingredients"]:
-        first = gain_of(rows, part.get("first", claim["first"]), part["added"])
-        last = gain_of(rows, part["taken"], claim["last"]) if "taken" in part else None
-        line = [part["name"], *cells(first), *cells(last)]
-        seeds |= {gain.n for gain in (first, last) if gain}
-        if first or last:
-            changes[part["name"]] = (first.changes if first else [], last.changes if last else [])
-        differences = difference_of_changes(first, last) if first and last else []
-        if first and last and len(differences) > 1:
-            interval, p = mean_interval(differences), p_of_mean(differences)
-            p_values.append(p)
-            within.append(-terms.substantial <= interval.low and interval.high <= terms.substantial)
-            orders.append(f"{part['name']} {signed(np.mean(first.changes))}, {signed(np.mean(last.changes))}")
-            line += [str(len(differences)), signed(np.mean(differences)), percents(interval), f"{p:.2g}"]
-        lines.append(line)
+    lines, orders, p_values, within, pairs = [], [], [], [], {}
     wanted = sum("taken" in part for part in claim["ingredients"])
-    verdict = NOT_SHOWN
-    if p_values and min(p_values) * wanted < SIGNIFICANT:
+    for part in claim["ingredients"]:
+        first = judged_comparison(rows, part.get("first", claim["first"]), part["added"])
+        last = judged_comparison(rows, part["taken"], claim["last"]) if "taken" in part else None
+        line = [part["name"], *cells(first), *cells(last)]
+        if first or last:
+            pairs[part["name"]] = tuple(in_figure(c, NOT_DECIDED) if c else None for c in (first, last))
+        if first and last:
+            effect = difference_of_changes(first, last)
+            interval = effect.interval()
+            p = terms.family(("order", part["name"]), effect.p)
+            p_values.append(p)
+            narrow = effect.interval(1 - 2 * terms.rules.level)
+            within.append(-terms.substantial <= narrow.low and narrow.high <= terms.substantial)
+            orders.append(f"{part['name']} {signed(first.change)}, {signed(last.change)}")
+            line += [signed(effect.estimate), percents(interval), f"{p:.2g}"]
+        lines.append(line)
+    verdict = NOT_DECIDED if len(p_values) == wanted else NOT_RUN
+    if p_values and min(p_values) < terms.rules.level:
         verdict = HOLDS
     elif len(within) == wanted and all(within):
         verdict = FAILS
-    header = ["ingredient", "n", "added first: change %", "95 %", "", "n", "added last: change %", "95 %", ""]
-    header += ["n, of both", "first less last", "95 %", "p"]
-    measured = "no ingredient has been run both ways"
-    if orders:
-        n = " to ".join(map(str, dict.fromkeys((min(seeds), max(seeds)))))
-        measured = f"percent of test misses when added first, last: {'; '.join(orders)} (n = {n})"
-    return Answer(claim, verdict, measured, table(header, lines), shares_figure(changes) if changes else None)
+    header = ["ingredient", "n", "added first: change %", "95 %, these digits", "95 %, new digits"]
+    header += ["n", "added last: change %", "95 %, these digits", "95 %, new digits"]
+    header += ["first less last", "95 %, new digits", "p (Holm)"]
+    measured = f"change of the error in percent when added first, last: {'; '.join(orders)}" if orders else NOT_RUN
+    figure = (lambda: shares_figure(pairs)) if pairs else None
+    return Answer(claim, verdict, measured, table(header, lines), figure)
 
 
-def cells(gain: Gain | None) -> list[str]:
-    """n, the mean change and its interval in percent, and whether it is one at all."""
-    if gain is None:
-        return ["0", NONE, NONE, NONE]
-    interval = mean_interval(gain.changes)
-    return [str(gain.n), signed(np.mean(gain.changes)), percents(interval), f"*{gain.improved}*"]
+def cells(comparison: Comparison | None) -> list[str]:
+    """n, the change in percent and its intervals."""
+    return [NONE] * 4 if comparison is None else [runs_of(comparison), *change_cells(comparison)]
 
 
-def difference_of_changes(first: Gain, last: Gain) -> list[float]:
-    """The first change less the last, in points of percent, for every seed that both have."""
-    of_first, of_last = (
-        {result.seed: change for result, change in zip(gain.row, gain.changes, strict=True)} for gain in (first, last)
+def difference_of_changes(first: Comparison, last: Comparison) -> Effect:
+    """The first change less the last, in points of percent; the digits are the same."""
+    (a, b), (c, d) = (comparison.crossed.mean[:, 0] for comparison in (first, last))
+    crossed = Crossed([[grid] for comparison in (first, last) for grid in comparison.grids])
+    gradient = [[-100 * b / a**2], [100 / a], [100 * d / c**2], [-100 / c]]
+    return delta(crossed, first.change - last.change, gradient)
+
+
+def grids_of(rows: Rows, names: list[str]) -> list[np.ndarray] | None:
+    """The rows' grids on the digits that all are judged on; none where one was not run."""
+    if any(len(rows.get(name, [])) < 2 for name in names):
+        return None
+    unseen = all("unseen" in result.splits for name in names for result in rows[name])
+    return [missed(rows[name], "unseen" if unseen else "test") for name in names]
+
+
+def share_of_gain(claim: Claim, rows: Rows, terms: Terms) -> Answer:
+    """One ingredient's share of what two buy together: the mean of its gain as the first and as the last of them.
+
+    With errors n (neither), a (the one), b (the other), t (both together), its share is (n - a + b - t) / 2(n - t),
+    which is above one half exactly where b > a.
+    """
+    names = [claim[key] for key in ("neither", "one", "other", "both")]
+    found = grids_of(rows, names)
+    if found is None:
+        return Answer(claim, NOT_RUN, f"one of {', '.join(f'`{name}`' for name in names)} was {NOT_RUN}")
+    crossed = Crossed([[grid] for grid in found])
+    half, gain = [[0.5], [-0.5], [0.5], [-0.5]], [[1], [0], [0], [-1]]
+    ahead = crossed.effect([[0], [-1], [1], [0]])  # b - a
+    verdict, p = terms.judged(("share", *names), 2 * (1 - ahead.p_below(0)), 2 * ahead.p_below(0))
+    share = crossed.effect(half).estimate / crossed.effect(gain).estimate
+    new, these = fieller(crossed, half, gain), fieller(crossed, half, gain, "these digits")
+    text = (
+        f"{100 * share:.0f} % of the gain (95 %: {percents100(these)} for these digits, {percents100(new)} for new ones"
     )
-    return [of_first[seed] - of_last[seed] for seed in of_first if seed in of_last]
+    lines = [[f"`{name}`", str(len(grid)), f"{100 * grid.mean():.2f}"] for name, grid in zip(names, found, strict=True)]
+    details = table(["row", "n", "error %"], lines)
+    return Answer(claim, verdict, f"{text}; n = {min(map(len, found))}), p {p:.2g}", details)
+
+
+def percents100(interval) -> str:
+    return f"{100 * interval.low:.0f} to {100 * interval.high:.0f}"
+
+
+def interaction(claim: Claim, rows: Rows, terms: Terms) -> Answer:
+    """Whether a change adds more error, or takes away less, in one setting than in another."""
+    names = [*claim["more"], *claim["less"]]
+    found = grids_of(rows, names)
+    if found is None:
+        return Answer(claim, NOT_RUN, f"one of {', '.join(f'`{name}`' for name in names)} was {NOT_RUN}")
+    crossed = Crossed([[100 * grid] for grid in found])
+    weights = [[-1], [1], [1], [-1]]
+    effect = crossed.effect(weights)
+    verdict, p = terms.judged(("interaction", *names), 2 * (1 - effect.p_below(0)), 2 * effect.p_below(0))
+    new, these = effect.interval(), crossed.effect(weights, "these digits").interval()
+    a, b, c, d = (100 * grid.mean() for grid in found)
+    text = (
+        f"error {b - a:+.2f} points from `{names[0]}` to `{names[1]}`, {d - c:+.2f} from `{names[2]}` to `{names[3]}`: "
+        f"{effect.estimate:+.2f} more (95 %: {these.low:+.2f} to {these.high:+.2f} for these digits, {new.low:+.2f} to "
+        f"{new.high:+.2f} for new ones; n = {min(map(len, found))}), p {p:.2g}"
+    )
+    lines = [[f"`{name}`", str(len(grid)), f"{100 * grid.mean():.2f}"] for name, grid in zip(names, found, strict=True)]
+    return Answer(claim, verdict, text, table(["row", "n", "error %"], lines))

@@ -1,0 +1,54 @@
+"""Claims about the article's own numbers, arithmetic or a count of runs, and those that cannot be tested here."""
+
+import math
+
+from scipy import stats
+
+from lecun_repro.report.against import COMPATIBLE, MEASURES_HEADER, measures_table_lines, of_article, verdict
+from lecun_repro.report.comparisons.answers import FAILS, HOLDS, NOT_RUN, UNTESTABLE, Answer, Claim, Terms
+from lecun_repro.report.published import BY_ROW
+from lecun_repro.report.results import Rows, misses
+from lecun_repro.report.tables import table
+
+
+def not_testable(claim: Claim, rows: Rows, terms: Terms) -> Answer:
+    return Answer(claim, UNTESTABLE, claim["reason"])
+
+
+def arithmetic(claim: Claim, rows: Rows, terms: Terms) -> Answer:
+    """A quotient of products against the number claimed, as the claim's own precision has it."""
+    value = math.prod(claim["times"]) / math.prod(claim.get("over", [1]))
+    ratio = value / claim["claimed"]
+    verdict = HOLDS if 1 / claim["within_factor"] <= ratio <= claim["within_factor"] else FAILS
+    return Answer(claim, verdict, f"{claim['formula']} = {value:,.4g}; claimed {claim['claimed']:,}")
+
+
+def fits_every_digit(claim: Claim, rows: Rows, terms: Terms) -> Answer:
+    """That most runs of a row miss no training digit, by the interval of the share that do (Clopper-Pearson)."""
+    if not (results := rows.get(claim["row"])):
+        return Answer(claim, NOT_RUN, NOT_RUN)
+    counts = misses(results, "train")
+    test = stats.binomtest(counts.count(0), len(counts), 0.5)
+    more, less = (2 * stats.binomtest(counts.count(0), len(counts), 0.5, side).pvalue for side in ("greater", "less"))
+    verdict, p = terms.judged(("fits", claim["row"]), more, less)
+    low, high = (100 * end for end in test.proportion_ci(1 - terms.rules.level))
+    return Answer(
+        claim,
+        verdict,
+        f"{counts.count(0)} of {len(counts)} runs of `{claim['row']}` miss no training digit (95 %: {low:.0f} to "
+        f"{high:.0f} %), the others up to {max(counts)} of {results[0].train.n:,}; p {p:.2g}",
+    )
+
+
+def compatible(claim: Claim, rows: Rows, terms: Terms) -> Answer:
+    """Whether the article's numbers of a row can be those of the first of several ways to train it; of which others."""
+    published = BY_ROW[claim["of"]]
+    found = {row: of_article(published, rows[row]) for row in claim["rows"] if len(rows.get(row, [])) > 1}
+    if claim["rows"][0] not in found:
+        return Answer(claim, NOT_RUN, NOT_RUN)
+    told = {row: verdict(measures, terms.rules.level) for row, measures in found.items()}
+    lines = [line for row, measures in found.items() for line in measures_table_lines(row, measures)]
+    details = table(["row", *MEASURES_HEADER], lines)
+    holds = told[claim["rows"][0]] == COMPATIBLE
+    measured = "; ".join(f"`{row}` {words}" for row, words in told.items())
+    return Answer(claim, HOLDS if holds else FAILS, measured, details)
