@@ -149,7 +149,9 @@ def test_the_folder_is_the_variables_or_in_the_users_cache(monkeypatch: pytest.M
 @needs_compiler
 def test_a_package_computes_what_its_graph_does_and_is_used_again(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scan, carry, xs = small()
-    carry_out, losses = load_or_build(scan, carry, xs)(carry, xs)
+    run = load_or_build(scan, carry, xs)
+    carry_out, losses = run(carry, xs)
+    run([torch.full((3,), 100.0)], (torch.full((7, 3), 9.0),))  # in the memory that the first call has used
     torch.testing.assert_close((carry_out[0], losses), (torch.full((3,), 8.0), 6.0 * torch.arange(1, 5)))
     assert kept(cache) == [".pt2"]
     assert packages.SETTINGS == SETTINGS  # or the next key would be another

@@ -157,7 +157,8 @@ class ConvNet1989(Network):
 
         (map of H2, kernel element, map of H1) = (maps, 25, maps).
         """
-        return self.patches.connections(self.H2w.view(-1, 1)).view(self.maps, 25, self.maps)
+        kernels = self.patches.connections(self.H2w.view(-1, 25)).view(self.maps, self.maps, 25)
+        return kernels.transpose(1, 2).contiguous()
 
     # The same for few digits at a time, as the updates ask for it; see `patches`.
 

@@ -71,12 +71,11 @@ def patch_index(size: int) -> Tensor:
 
 
 def connection_index(table: list[list[int]], maps: int) -> Tensor:
-    """For every (map of H2, kernel element, map of H1) its place among H2's weights, or their count where absent."""
-    reads, kernel = len(table[0]), torch.arange(25)
-    index = torch.full((len(table), 25, maps), len(table) * reads * 25)
+    """For every (map of H2, map of H1) the place of its kernel among H2's kernels, or their count where it has none."""
+    reads = len(table[0])
+    index = torch.full((len(table), maps), len(table) * reads)
     for out, row in enumerate(table):
-        for slot, source in enumerate(row):
-            index[out, :, source] = (out * reads + slot) * 25 + kernel
+        index[out, row] = out * reads + torch.arange(reads)
     return index.flatten()
 
 
@@ -99,7 +98,7 @@ class Patches(nn.Module):
         self.register_buffer("index", patch_index(16), persistent=False)
         self.of_rows = Gather(of_map.flatten(), rows=64, fill=BACKGROUND)
         self.of_digits = Gather(of_maps.permute(2, 1, 0).flatten(), rows=maps * 64, fill=BACKGROUND)
-        self.connections = Gather(connection_index(table, maps), rows=maps * len(table[0]) * 25, fill=0.0)
+        self.connections = Gather(connection_index(table, maps), rows=maps * len(table[0]), fill=0.0)
 
     def of_images(self, images: Tensor) -> Tensor:
         """Digits (updates, n, 1, 16, 16) -> the patches they show H1, (updates, n, 64, 25) or (updates, 25, 64, n)."""

@@ -42,6 +42,10 @@ SETTINGS = {
     "compile_threads": 1,  # no pool of compiler processes: it would double the memory
 }
 
+# Of updates whose examples are small: they then spend up to half their time in allocating intermediate tensors.
+KEPT_BELOW = 2**22  # bytes
+KEEPING = {"allow_buffer_reuse": False, "inplace_buffers": False}  # no output is an intermediate tensor's memory
+
 
 class CompileError(RuntimeError):
     """The updates cannot be compiled here; the message says why in one line."""
@@ -123,6 +127,7 @@ def load(package: bytes, scratch: Path, carried: int) -> Callable:
 def build(scan: torch.nn.Module, carry: Sequence[Tensor], xs: Sequence[Tensor], scratch: Path) -> bytes:
     """`scan`, compiled, as a package."""
     repetitions = torch.export.Dim("repetitions", min=1, max=2**31)
+    small = sum(x[0].nbytes for x in xs) < KEPT_BELOW and not any(x.is_cuda for x in xs)
     # Two repetitions are enough of an example, and keep the export from tracing large tensors.
     example = tuple(x[:1].expand(2, *x.shape[1:]).contiguous() for x in xs)
     path = scratch / "built.pt2"
@@ -131,17 +136,48 @@ def build(scan: torch.nn.Module, carry: Sequence[Tensor], xs: Sequence[Tensor], 
         program = torch.export.export(
             scan, (list(carry), example), dynamic_shapes=([None] * len(carry), tuple({0: repetitions} for _ in xs))
         )
-        torch._inductor.aoti_compile_and_package(
-            program, package_path=str(path), inductor_configs=dict(SETTINGS)
-        )  # it writes into them
+        with _buffers_kept() if small else nullcontext():
+            torch._inductor.aoti_compile_and_package(
+                program, package_path=str(path), inductor_configs=SETTINGS | (KEEPING if small else {})
+            )
     return path.read_bytes()
+
+
+@contextmanager
+def _buffers_kept() -> Iterator[None]:
+    """Has the generated code allocate the intermediate tensors of a repetition once, and not in each.
+
+    They belong to the thread and are never freed, as those of the next call are the same. What a repetition gives to
+    the next is no intermediate tensor, and allocated anew.
+    """
+    from torch._inductor.codegen.cpp_wrapper_cpu import CppWrapperCpu  # takes a second
+    from torch._inductor.graph import SubgraphLowering
+
+    allocate = CppWrapperCpu.make_allocation
+
+    def allocate_once(self: Any, name: str, *args: Any, **kwargs: Any) -> str:
+        declaration = allocate(self, name, *args, **kwargs)
+        graph: Any = self.get_codegened_graph()
+        if isinstance(graph, SubgraphLowering) and name not in graph.get_output_names():
+            lines = self.wrapper_call._lines
+            first = str(lines.pop()).replace(f"&{name}_handle", f"&{name}_kept")
+            lines += [
+                f"static thread_local AtenTensorHandle {name}_kept = nullptr;",
+                f"if ({name}_kept == nullptr) {{ {first} }}",
+                f"AOTI_TORCH_ERROR_CODE_CHECK(aoti_torch_new_tensor_handle({name}_kept, &{name}_handle));",
+            ]
+        return declaration
+
+    with mock.patch.object(CppWrapperCpu, "make_allocation", allocate_once):
+        yield
 
 
 def key(scan: torch.nn.Module, carry: Sequence[Tensor], xs: Sequence[Tensor], toolchain: str) -> str:
     """The name of the package: a digest of all that it depends on. The toolchain is the compiler and its target."""
     digest = hashlib.sha256()
     graph: Any = scan.update
-    facts = [graph.code, SETTINGS, torch.__version__, torch.version.cuda, toolchain, platform.python_version()]
+    facts = [graph.code, SETTINGS, KEEPING, KEPT_BELOW, toolchain, platform.python_version()]
+    facts += [torch.__version__, torch.version.cuda]
     facts += [torch.backends.cpu.get_cpu_capability(), _processor(), platform.system(), platform.libc_ver()]
     facts += [torch.get_num_threads(), sorted(_inductor_settings().items())]
     facts += [(tuple(t.shape), t.stride(), t.dtype, t.device.type) for t in carry]

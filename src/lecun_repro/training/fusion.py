@@ -46,6 +46,8 @@ def materialise(graph: fx.GraphModule) -> fx.GraphModule:
             continue
         shape = _shape(node)
         if node.target is aten.embedding.default or (not shape and node.target not in VIEWS):
+            if node.target is aten.embedding.default:
+                _keep(graph.graph, node.args[0], kept)
             _keep(graph.graph, node, kept)
         elif node.target is aten.cat.default and len(shape) == 1:  # the flat vector of gradients
             for part in node.args[0]:
