@@ -35,6 +35,7 @@ gc.enable()
 # Commands that are no methods of the trainer: each the function of its name in `commands`, with its line in the help.
 COMMANDS = {
     "reproduce": "Trains configurations over several seeds, and writes the results with their report.",
+    "search": "Chooses hyperparameters on digits held out of training, and writes what was tried and what was best.",
     "export": "Writes a checkpoint's network for use elsewhere: ONNX, safetensors, or a page to draw digits on.",
     "report": "Writes the tables and figures of raw results, beside them. Trains nothing.",
 }
@@ -95,7 +96,7 @@ def main(args: list[str] | None = None) -> None:
     with StopSignals() as signals, lasting_output() as fault:
         _main(arguments, started, signals)
         # What these two make are files, and what they print is said beside.
-        if arguments[0] not in ("fit", "reproduce") and (error := fault()) is not None:
+        if arguments[0] not in ("fit", "reproduce", "search") and (error := fault()) is not None:
             if error.errno in READER_LEFT:
                 raise SystemExit(1)
             fail(f"standard output: {error.strerror}", 2)
@@ -140,7 +141,7 @@ def run_command(name: str, args: list[str]) -> None:
     function = getattr(import_module(f"lecun_repro.commands.{name}"), name)  # some take long to import
     parser = DigitsParser(prog=f"{PROGRAM} {name}", description=COMMANDS[name])
     parser.add_function_arguments(function, skip={"overrides"})
-    own, overrides = split_flags(args) if name == "reproduce" else (args, [])
+    own, overrides = split_flags(args) if name in ("reproduce", "search") else (args, [])
     function(**parser.parse_args(own).as_dict(), **({"overrides": overrides} if overrides else {}))
 
 
@@ -149,7 +150,12 @@ def split_flags(args: list[str]) -> tuple[list[str], list[str]]:
     own: list[str] = []
     overrides: list[str] = []
     for name, value in flags(args, lambda name: name not in ("--help", "-h")):
-        of_fit = "." in name or name in ("--optimizer", "--lr_scheduler", "--threads", "--from_weights")
+        of_fit = ("." in name and not name.startswith(("--sampler.", "--pruner."))) or name in (
+            "--optimizer",
+            "--lr_scheduler",
+            "--threads",
+            "--from_weights",
+        )
         (overrides if of_fit else own).extend([name] if value is None else [f"{name}={value}"] if name else [value])
     return own, overrides
 

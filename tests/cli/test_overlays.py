@@ -161,6 +161,13 @@ def test_a_base_outside_may_be_named_on_the_command_line_and_leaves_nothing_behi
     assert in_full(["--config", "mine/adam.yaml", "--config", "row.yaml"])[0::2] == ["--config", "--config"]
 
 
+def test_a_base_may_lie_in_the_configs_of_the_working_directory() -> None:
+    write({"configs/row.yaml": Path(ROW).read_text(), "results/best.yaml": "base: ../configs/row.yaml"})
+    full, _ = configuration("results/best.yaml")
+    assert full["optimizer"] == configuration(ROW)[0]["optimizer"]
+    assert full["trainer"]["logger"]["init_args"]["name"] == "best"
+
+
 def test_in_braces_a_base_is_relative_to_the_working_directory() -> None:
     write({"row.yaml": Path(ROW).read_text()})
     full, _ = configuration("{base: row.yaml, seed_everything: 7}")

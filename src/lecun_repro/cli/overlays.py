@@ -59,7 +59,8 @@ def _options(args: Sequence[str]) -> Iterator[tuple[list[str], str, str]]:
 def configuration(file: str, named: Collection[str] = ()) -> tuple[dict[str, Any], list[str]]:
     """What a configuration file says in full, put onto its base and that onto its own, and the bases' real paths.
 
-    Bases lie in the file's tree: the folder `configs` that it is in, else its own folder.
+    Bases lie in the file's tree, the folder `configs` that it is in, else its own folder; or in the `configs` of the
+    working directory.
 
     Args:
         file: The file, or a configuration in braces, which counts as a file of the working directory.
@@ -83,7 +84,9 @@ def configuration(file: str, named: Collection[str] = ()) -> tuple[dict[str, Any
         real = os.path.realpath(at)
         if real in named:
             tree = _tree_of(at)
-        elif not at.is_relative_to(tree):  # symbolic links within it are their owner's affair
+        elif not at.is_relative_to(tree) and not at.is_relative_to(
+            Path.cwd() / "configs"
+        ):  # symbolic links within it are their owner's affair
             raise BadArgument(
                 "base", f"{told}, outside of {tree}", "a file inside, or one that an earlier --config names"
             )

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from lecun_repro.errors import BadArgument
 from lecun_repro.files import write_atomically
-from lecun_repro.report import article, claims, pages, paper, plain
+from lecun_repro.report import article, claims, pages, paper, plain, searches
 from lecun_repro.report.configurations import published_rows
 from lecun_repro.report.printed import claims_in_short, rows_in_short
 from lecun_repro.report.results import load, load_diverged, load_tested, on_test_digits
@@ -19,7 +19,7 @@ def report(results: str = "results/article.json") -> None:
     """Writes the tables and figures of raw results, beside them. Trains nothing.
 
     Args:
-        results: A JSON list of `results.json` objects, as `reproduce` collects them.
+        results: A JSON list of `results.json` objects, as `reproduce` collects them, or the trials of a `search`.
     """
     path = Path(results)
     if not path.is_file():
@@ -28,13 +28,17 @@ def report(results: str = "results/article.json") -> None:
         )
     if path.stem.endswith("_draws"):  # part of the report on the article's own draw
         path = path.with_name(path.name.replace("_draws", ""))
+    if (search := searches.find(path)) is not None:
+        text = searches.document(search, save(searches.figures(search), path.parent))
+        write_atomically(path.with_suffix(".md"), text)
+        return print(path.with_suffix(".md"))
     name = path.stem
     of_claims = path.with_suffix(".toml")
     rows, draws = (load_tested if of_claims.is_file() else load)(path), load(path.with_name(f"{name}_draws.json"))
     lost = diverged_note(rows, load_diverged(path.with_name(f"{name}_diverged.json")))
     of_draws = load_diverged(path.with_name(f"{name}_draws_diverged.json"))
     lost += diverged_note(draws, of_draws, " with draws of their own")
-    search = load_search(path.with_name(f"{name}_search.json"))
+    held_out = load_search(path.with_name(f"{name}_search.json"))
 
     of_folder = published_rows(rows, "1989" if name == "1989" else "article")
     in_short = rows_in_short(rows, draws)
@@ -43,12 +47,12 @@ def report(results: str = "results/article.json") -> None:
         file = claims.read(of_claims)
         answered = claims.answers(file, rows)
         save(claims.figures(file, answered), path.parent)
-        text = claims.document(file, answered, rows, search)
+        text = claims.document(file, answered, rows, held_out)
         in_short = claims_in_short(answered)
     elif not of_folder or not all(map(on_test_digits, [*rows.values(), *draws.values()])):
         text = plain.document(name, rows, draws, save(plain.figures(name, rows), path.parent))
     elif name == "1989":
-        text = paper.document(name, rows, search, save(paper.figures(name, rows), path.parent))
+        text = paper.document(name, rows, held_out, save(paper.figures(name, rows), path.parent))
     else:
         text = article.document(name, rows, draws, save(article.figures(name, rows), path.parent))
     if lost:  # before all tables, as it bears on every one of them

@@ -53,7 +53,7 @@ def reproduce(
     """
     files = config_files(configs)
     extra = [*(["--data.source", source] if source else []), *(overrides or [])]
-    seed_list = list(range(FIRST_SEED, FIRST_SEED + seeds)) if isinstance(seeds, int) else list(dict.fromkeys(seeds))
+    seed_list = listed(seeds)
     resolved = {row_of(file): resolve(str(file), extra) for file in files}
     sources = {config["data"]["source"] for config in resolved.values()}
     runs = [run for file in files for run in plan(file, resolved[row_of(file)], seed_list, vary_draw, extra)]
@@ -114,24 +114,36 @@ def config_files(configs: str | list[str]) -> list[Path]:
     return files
 
 
+def listed(seeds: int | list[int]) -> list[int]:
+    """So many seeds from the first on, or those of a list."""
+    return list(range(FIRST_SEED, FIRST_SEED + seeds)) if isinstance(seeds, int) else list(dict.fromkeys(seeds))
+
+
 def row_of(file: Path) -> str:
     return file.stem
 
 
 def plan(file: Path, config: dict[str, Any], seeds: list[int], vary_draw: bool, extra: list[str]) -> list[Run]:
     """The runs of one file, resolved as `config`."""
+    return plan_row(row_of(file), text_in_full(file), config, seeds, vary_draw, extra)
+
+
+def plan_row(
+    row: str, text: str, config: dict[str, Any], seeds: list[int], vary_draw: bool, extra: list[str]
+) -> list[Run]:
+    """The runs of a row whose YAML is `text`, resolved as `config`."""
     trainer = config["trainer"]
     updates = plan_data(**config["data"]).updates(trainer["limit_train_batches"])
     logs = save_dir(trainer["logger"])
-    runs, text = [], text_in_full(file)
+    runs = []
     for seed in seeds:
         digest = config_hash(for_seed(config, seed, vary_draw))
-        folder = folder_of(Path(logs) / row_of(file), seed, digest)
+        folder = folder_of(Path(logs) / row, seed, digest)
         flags = [*extra, "--seed_everything", str(seed), "--trainer.logger.init_args.version", folder.name]
-        flags += ["--trainer.logger.init_args.name", row_of(file)]  # that of a copied YAML may be another row's
+        flags += ["--trainer.logger.init_args.name", row]  # that of a copied YAML may be another row's
         flags += ["--data.draw", str(seed)] if vary_draw else []
         passes = trainer["max_epochs"]
-        runs.append(Run(row_of(file), seed, text, flags, folder, digest, passes, updates))
+        runs.append(Run(row, seed, text, flags, folder, digest, passes, updates))
     return runs
 
 

@@ -119,24 +119,38 @@ def perform(runs: list[Run], jobs: int, backend: str) -> list[Outcome]:
             f"interrupted; {done} of {len(runs)} runs are done and kept, the same command goes on with the others",
             signals.exit_code,
         )
-    for outcome in outcomes:  # from a machine with another disk
-        if outcome.record is not None and left_by(outcome.run) is None:
-            outcome.run.folder.mkdir(parents=True, exist_ok=True)
-            name = DIVERGED if outcome.diverged else RESULTS
-            write_atomically(outcome.run.folder / name, as_text(outcome.record))
+    for outcome in outcomes:
+        keep(outcome)
     reasons = {outcome.run.folder: outcome.reason for outcome in outcomes}
     return [Outcome(run, left_by(run), reasons.get(run.folder, "")) for run in runs]
 
 
+def keep(outcome: Outcome) -> None:
+    """Writes the record of a run on a machine with another disk."""
+    if outcome.record is not None and left_by(outcome.run) is None:
+        outcome.run.folder.mkdir(parents=True, exist_ok=True)
+        name = DIVERGED if outcome.diverged else RESULTS
+        write_atomically(outcome.run.folder / name, as_text(outcome.record))
+
+
 def on_ray(runs: list[Run], jobs: int) -> list[Outcome]:
-    """The same runs as tasks of a Ray cluster: the one that RAY_ADDRESS or this machine's head names, else a local one.
+    """The same runs as tasks of a Ray cluster. Raises UserError, see `started_ray`."""
+    started_ray()
+    from ray.util.joblib import register_ray
+
+    register_ray()
+    with joblib.parallel_config(backend="ray", n_jobs=jobs):
+        return joblib.Parallel()(joblib.delayed(perform_one)(run) for run in runs)
+
+
+def started_ray() -> Any:
+    """Ray, with a cluster: the one that RAY_ADDRESS or this machine's head names, else a local one.
 
     Raises:
         UserError: Ray is not installed.
     """
     try:
         import ray
-        from ray.util.joblib import register_ray
     except ImportError:
         raise BadArgument(
             "backend", "ray, which is not installed", "local, or after `pip install lecun-repro[cluster]` ray"
@@ -144,9 +158,7 @@ def on_ray(runs: list[Run], jobs: int) -> list[Outcome]:
     if not ray.is_initialized():
         with _on_loopback():
             ray.init(log_to_driver=False, include_dashboard=False)
-    register_ray()
-    with joblib.parallel_config(backend="ray", n_jobs=jobs):
-        return joblib.Parallel()(joblib.delayed(perform_one)(run) for run in runs)
+    return ray
 
 
 @contextmanager
@@ -168,21 +180,28 @@ def _on_loopback() -> Iterator[None]:
         yield
 
 
-def perform_one(run: Run, advance: Callable[[int], Any] = lambda updates: None, fits: Fits | None = None) -> Outcome:
+def perform_one(
+    run: Run,
+    advance: Callable[[int], Any] = lambda updates: None,
+    fits: Fits | None = None,
+    goes_on: Callable[[int, float], bool] = lambda pass_, error: True,
+) -> Outcome:
     """Runs one fit in a process of its own, from its last whole pass if it was interrupted.
 
     Args:
         run: The run.
         advance: Called with the number of updates performed since the last call, after each block of them.
         fits: Where the process is to be found while it runs.
+        goes_on: Called after each pass with its number and the error of the evaluation split in percent, also for the
+            passes that an interrupted run goes on from. Once it says no the run is ended, and it is called no more.
     """
     try:
-        return _perform_one(run, advance, fits or Fits())
+        return _perform_one(run, advance, fits or Fits(), goes_on)
     except OSError as error:  # a folder that cannot be made, a full disk: this run's fault alone
         return Outcome(run, None, str(error))
 
 
-def _perform_one(run: Run, advance: Callable[[int], Any], fits: Fits) -> Outcome:
+def _perform_one(run: Run, advance: Callable[[int], Any], fits: Fits, goes_on: Callable[[int, float], bool]) -> Outcome:
     if fits.stopping:
         return Outcome(run, None, "not started")
     if in_use(run.folder):
@@ -199,16 +218,19 @@ def _perform_one(run: Run, advance: Callable[[int], Any], fits: Fits) -> Outcome
     handed_on = {PIPE: str(to_counts)} if INHERITS else {}
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1", "PYTHONIOENCODING": "utf-8"}
     environment |= {RULES: run.rules} if run.rules else {}
-    follower = threading.Thread(target=follow, args=(counts, advance), daemon=True)
-    follower.start()
     try:
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             encoding="utf-8", errors="backslashreplace",
             env=environment | handed_on, pass_fds=[*map(int, handed_on.values())],
         )  # fmt: skip
+    except BaseException:
+        os.close(counts)
+        raise
     finally:
         os.close(to_counts)
+    follower = threading.Thread(target=follow, args=(counts, advance, goes_on, process.terminate), daemon=True)
+    follower.start()
     with process:
         fits.add(process)
         try:
@@ -228,13 +250,19 @@ def _perform_one(run: Run, advance: Callable[[int], Any], fits: Fits) -> Outcome
     return Outcome(run, left_by(run), f"exit code {process.returncode}: {last_line}")
 
 
-def follow(pipe: int, advance: Callable[[int], Any]) -> None:
-    """Advances by the updates of a fit, which writes how many it has performed, see `runs.progress`."""
-    done = 0
-    with open(pipe) as counts:
-        for count in map(int, counts):
-            advance(count - done)
-            done = count
+def follow(
+    pipe: int, advance: Callable[[int], Any], goes_on: Callable[[int, float], bool], end: Callable[[], Any]
+) -> None:
+    """Follows what a fit writes, see `runs.progress`: advances by its updates, and ends it when it is not to go on."""
+    done, wanted = 0, True
+    with open(pipe) as lines:
+        for line in lines:
+            count, *error = line.split()
+            if not error:
+                advance(int(count) - done)
+                done = int(count)
+            elif wanted and not (wanted := goes_on(int(count), float(error[0]))):
+                end()
 
 
 def left_by(run: Run) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""How far a fit is: a bar for whoever looks on, and a count for the program that has started it."""
+"""How far a fit is: a bar for whoever looks on, and a report to the program that has started it."""
 
 import os
 import sys
@@ -8,17 +8,42 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ProgressBar
 from tqdm import tqdm
 
+from lecun_repro.runs.record import RecordRun
+from lecun_repro.runs.results import CurvePass
 from lecun_repro.training.module import DigitClassifier
 
 PIPE = "LECUN_REPRO_PROGRESS"  # in the environment: the descriptor to write counts to
 
 
 class CountUpdates(Callback):
-    """Writes the number of updates performed, a line after every block of them, to the pipe that PIPE names."""
+    """Writes lines to the pipe that PIPE names, if any.
+
+    After every block of updates how many have been performed, after every pass its number and the error of the
+    evaluation split in percent, beginning with the passes that the fit goes on from.
+    """
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for entry in self.curve(trainer):
+            self.write(trainer, entry)
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
-        if (pipe := os.environ.get(PIPE)) is not None:
-            os.write(int(pipe), f"{trainer.global_step}\n".encode())
+        write(f"{trainer.global_step}")
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.sanity_checking and (curve := self.curve(trainer)):
+            self.write(trainer, curve[-1])
+
+    def curve(self, trainer: Trainer) -> list[CurvePass]:
+        return next((callback.curve for callback in trainer.callbacks if isinstance(callback, RecordRun)), [])  # type: ignore[attr-defined]
+
+    def write(self, trainer: Trainer, entry: CurvePass) -> None:
+        if (point := entry.splits.get(trainer.datamodule.evaluation_split)) is not None:  # type: ignore[attr-defined]
+            write(f"{entry.pass_} {point.error!r}")
+
+
+def write(line: str) -> None:
+    if (pipe := os.environ.get(PIPE)) is not None:
+        os.write(int(pipe), f"{line}\n".encode())
 
 
 class FitProgress(ProgressBar):

@@ -1,0 +1,267 @@
+"""The report on a search: what was tried on digits held out, what cannot be told from the best, and what mattered."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from scipy import stats
+
+from lecun_repro.errors import BadArgument
+from lecun_repro.report.statistics import LEVEL, SIGNIFICANT, Interval, improved, mcnemar, mean_interval
+from lecun_repro.report.tables import image, span, spread, table
+from lecun_repro.runs.typed_json import record
+from lecun_repro.tensorboard.style import BLUE, GREEN, GREY, VERMILION, subplots
+
+MOST_PANELS = 8
+
+
+class Fit(NamedTuple):
+    """One fit of a trial, after its last pass, on the digits held out."""
+
+    fold: str  # `2/5`, or empty for a holdout
+    seed: int
+    error: float  # percent
+    misses: int
+    n: int
+    missed: list[int]  # places among the digits held out
+    seconds: float
+    config_hash: str
+
+
+class Trial(NamedTuple):
+    """A setting that was tried."""
+
+    number: int
+    state: str  # complete, pruned, diverged or failed
+    settings: dict[str, Any]  # by the names of the space
+    error: float | None = None  # percent: the mean over its fits; of a pruned one after its last pass
+    fits: list[Fit] = []  # noqa: RUF012 - of a NamedTuple, that nobody changes
+    curve: dict[str, float] = {}  # noqa: RUF012 - error by the number of passes over all fits
+    note: str = ""  # where it was ended, or why it failed
+
+    @property
+    def seconds(self) -> float:
+        return sum(fit.seconds for fit in self.fits)
+
+
+class Search(NamedTuple):
+    """The contents of `results/search/<name>.json`."""
+
+    name: str
+    command: str
+    config: str
+    config_hash: str
+    space: dict[str, Any]
+    commit: str  # at which configuration and space stood when the search began
+    passes: int
+    folds: list[str]
+    seeds: list[int]
+    trials: list[Trial]
+    importance: dict[str, float]  # of each key, adding up to 1; empty where there are too few trials
+
+
+def find(path: Path) -> Search | None:
+    """A search's file; None for another. Raises UserError for a field that is missing or bad."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return record(Search, content, f"{path}: ") if isinstance(content, dict) and "space" in content else None
+
+
+def tried(search: Search) -> list[Trial]:
+    """The settings that were answered in full, each once, the best first; of equal ones the earlier."""
+    first: dict[str, Trial] = {}
+    for trial in search.trials:
+        if trial.state == "complete":
+            first.setdefault(json.dumps(trial.settings, sort_keys=True), trial)
+    return sorted(first.values(), key=lambda trial: (np.mean([fit.error for fit in trial.fits]), trial.number))
+
+
+def chosen(search: Search) -> Trial:
+    """The best setting. Raises UserError where there is none."""
+    settings = tried(search)
+    if not settings:
+        raise BadArgument("results", f"{search.name}, in which no trial is complete", "a search with one at least")
+    return settings[0]
+
+
+def interval(trial: Trial) -> Interval:
+    """95 % of the mean error: Student's t over the fits; of one fit Clopper and Pearson's, of its misses."""
+    if len(trial.fits) > 1:
+        return mean_interval([fit.error for fit in trial.fits])
+    (fit,) = trial.fits
+    exact = stats.binomtest(fit.misses, fit.n).proportion_ci(LEVEL)
+    return Interval(100 * float(exact.low), 100 * float(exact.high))
+
+
+class Against(NamedTuple):
+    """A setting against the best."""
+
+    difference: float  # misses, mean over seeds, all folds together
+    p: float  # exact McNemar, median over seeds, all folds together
+    told: bool  # whether it is worse by the report's rule
+
+
+def against(trial: Trial, best: Trial) -> Against:
+    """A setting against the best, on the same digits and paired by seed."""
+    differences, p_values = [], []
+    for seed in dict.fromkeys(fit.seed for fit in trial.fits):
+        ours, theirs = (
+            [(fit.fold, place) for fit in each.fits if fit.seed == seed for place in fit.missed]
+            for each in (trial, best)
+        )
+        places = {place: number for number, place in enumerate({*ours, *theirs})}
+        p_values.append(mcnemar([places[place] for place in theirs], [places[place] for place in ours]))
+        differences.append(len(ours) - len(theirs))
+    p = float(np.median(p_values))
+    worse = p < SIGNIFICANT if len(differences) == 1 else improved(differences, p_values) == "worse"
+    return Against(float(np.mean(differences)), p, worse)
+
+
+RULES = f"""\
+- Every trial trains one setting with each seed on each fold to its last pass, and is evaluated on the training digits
+  that were held out of it. Test digits were not loaded.
+- The 95 % interval of a setting's error is Student's t over its fits; of a single fit, Clopper and Pearson's of its
+  misses.
+- A setting is *worse* than the best if the exact McNemar test on the digits held out has p < {SIGNIFICANT}; with
+  several seeds, if the median p over seeds has, and the 95 % interval of the mean difference excludes 0. Otherwise the
+  two *cannot be told apart*. No correction is made for the number of settings.
+- The best of many is too good: its error here is lower than the same setting will have on other digits.
+"""
+
+
+def document(search: Search, shown: Sequence[str]) -> str:
+    """The whole report as Markdown, with the figures that are shown."""
+    settings, best = tried(search), chosen(search)
+    lines, alike = [], 0
+    for trial in settings:
+        compared = against(trial, best)
+        alike += trial is not best and not compared.told
+        verdict = "**best**" if trial is best else "worse" if compared.told else "*cannot be told apart*"
+        difference = [] if trial is best else [f"{compared.difference:+.1f}", f"{compared.p:.2g}", verdict]
+        line = [*cells(trial), str(len(trial.fits)), spread([fit.error for fit in trial.fits]), span(interval(trial))]
+        lines.append([*line, *(difference or ["", "", verdict])])
+    held_out = sum({fit.fold: fit.n for fit in best.fits}.values())
+    seeds, folds = ", ".join(map(str, search.seeds)), ", ".join(filter(None, search.folds)) or "none"
+    n = f"{len(best.fits)} (seeds {seeds}; folds {folds}; {held_out:,} digits held out in all)"
+    head = ["trial", "setting", "n", "error %", "95 %", "misses against the best", "McNemar p", "verdict"]
+    parts = [
+        f"# Search: {search.name}",
+        "Written by `python cli.py report` from the trials beside it.",
+        f"```bash\n{search.command}\n```",
+        f"{rules_of(search)}\n\n{RULES}".strip(),
+        "## The best setting",
+        "\n".join(f"- `{name}`: {value_of(value)}" for name, value in best.settings.items()),
+        f"Error {spread([fit.error for fit in best.fits])} % (95 %: {span(interval(best))}), n = {n}. "
+        f"Of the {len(settings) - 1} other settings that were tried in full, {alike} cannot be told from it.",
+        "## All settings",
+        table(head, lines),
+        *cut_short(search),
+        *(["## What mattered", importance_table(search)] if search.importance else []),
+        *map(image, shown),
+        "## Runs",
+        runs_note(search),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def rules_of(search: Search) -> str:
+    space = json.dumps(search.space, ensure_ascii=False)
+    at = f"stood at commit `{search.commit}`" if search.commit else "were not in a commit"
+    return f"`{search.config}`, {search.passes} passes; space `{space}`. Both {at} when the search began."
+
+
+def cells(trial: Trial) -> list[str]:
+    return [str(trial.number), "<br>".join(f"`{short(name)}` {value_of(v)}" for name, v in trial.settings.items())]
+
+
+def short(name: str) -> str:
+    """A name without what goes without saying: `optimizer.init_args.lr` is `optimizer.lr`."""
+    return name.replace(".init_args.", ".")
+
+
+def value_of(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def cut_short(search: Search) -> list[str]:
+    """What was not answered in full."""
+    others = [trial for trial in search.trials if trial.state != "complete"]
+    lines = [[*cells(trial), trial.state, trial.note] for trial in others]
+    return ["## Not answered in full", table(["trial", "setting", "", "where"], lines)] if lines else []
+
+
+def importance_table(search: Search) -> str:
+    lines = [[f"`{short(name)}`", f"{share:.2f}"] for name, share in search.importance.items()]
+    why = "The share of each key in how good a complete trial was, by PED-ANOVA; of few trials a hint at most."
+    return f"{why}\n\n{table(['key', 'share'], lines)}"
+
+
+def runs_note(search: Search) -> str:
+    states = [trial.state for trial in search.trials]
+    counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    hours = sum(trial.seconds for trial in search.trials) / 3600
+    return f"{len(states)} trials: {counted}; {hours:.2f} core-hours of fits that were not ended early."
+
+
+def figures(search: Search) -> dict[str, Figure | None]:
+    """By file name: the best error so far, and the error against the values of each key."""
+    return {f"{search.name}_best.png": best_figure(search), f"{search.name}_settings.png": settings_figure(search)}
+
+
+def best_figure(search: Search) -> Figure:
+    """Every trial's error, and the best so far."""
+    figure, (axes,) = subplots(3.2)
+    points = {
+        state: [(t.number, t.error) for t in search.trials if t.state == state and t.error is not None]
+        for state in ("complete", "pruned")
+    }
+    done, ended = points.values()
+    numbers, errors = zip(*done, strict=True)
+    axes.plot(numbers, errors, "o", color=BLUE, markersize=4, label="complete")
+    if ended:
+        label = "ended early, error where it was"
+        axes.plot(*zip(*ended, strict=True), "x", color=GREY, markersize=5, label=label)
+    best = np.minimum.accumulate(errors)
+    axes.step(numbers, best, where="post", color=GREEN, linewidth=1.6, label="best so far")
+    low, high = float(best[-1]), float(np.quantile(errors, 0.9))
+    axes.set_ylim(low - 0.15 * (high - low + 0.1), high + 0.6 * (high - low + 0.1))  # the worst need not be seen
+    axes.set_xlabel("trial")
+    axes.set_ylabel("error on digits held out, %")
+    axes.legend(frameon=False, loc="upper right")
+    return figure
+
+
+def settings_figure(search: Search) -> Figure | None:
+    """The error of every complete trial against the values of each key, the most important first."""
+    done = tried(search)
+    names = dict.fromkeys([*search.importance, *(name for trial in done for name in trial.settings)])
+    panels = [name for name in names if any(name in trial.settings for trial in done)][:MOST_PANELS]
+    if len(done) < 2:
+        return None
+    columns = min(len(panels), 4)
+    rows = -(-len(panels) // columns)
+    figure, grid = subplots(2.7 * rows, columns, rows, sharey=True)
+    errors = [float(np.mean([fit.error for fit in trial.fits])) for trial in done]
+    for axes, name in zip(grid, panels, strict=False):
+        points = [
+            (trial.settings[name], error) for trial, error in zip(done, errors, strict=True) if name in trial.settings
+        ]
+        axes.plot(*zip(*points, strict=True), "o", color=BLUE, markersize=4, alpha=0.8)
+        if name in done[0].settings:
+            axes.plot(done[0].settings[name], errors[0], "o", color=VERMILION, markersize=7, markerfacecolor="none")
+        values = [value for value, _ in points]
+        if all(isinstance(value, int | float) and value > 0 for value in values) and max(values) > 20 * min(values):
+            axes.set_xscale("log")
+        axes.set_xlabel(short(name), fontsize=8)
+    for axes in grid[len(panels) :]:
+        axes.set_visible(False)
+    for axes in grid[::columns]:
+        axes.set_ylabel("error held out, %")
+    low, high = errors[0], float(np.quantile(errors, 0.9))
+    grid[0].set_ylim(low - 0.15 * (high - low + 0.1), high + 0.3 * (high - low + 0.1))
+    return figure

@@ -1,0 +1,204 @@
+"""A search's study: Optuna's own, in a journal, whose trials follow from their history alone, also after a kill."""
+
+import hashlib
+import inspect
+import json
+import os
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lecun_repro.errors import BadArgument
+from lecun_repro.runs.folders import lock
+
+try:
+    import optuna
+    from optuna.pruners import BasePruner, MedianPruner
+    from optuna.samplers import BaseSampler, TPESampler
+    from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+    from optuna.trial import FrozenTrial, TrialState
+except ImportError:
+    what = "search, for which optuna is not installed"
+    raise BadArgument("subcommand", what, "after `pip install lecun-repro[search]` search") from None
+
+__all__ = ["BasePruner", "BaseSampler", "MedianPruner", "Studies", "TPESampler", "TrialState", "builder", "optuna"]
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+JOURNAL, RULES, EXHAUSTED = "journal.log", "rules", "exhausted"
+
+
+class OfHistory(BaseSampler):
+    """A sampler that is made anew for each trial, and seeded by its number.
+
+    What a trial is suggested then depends on the trials before it alone, and on nothing that a killed process has
+    taken with it: a trial that is begun again is suggested the same.
+
+    Args:
+        make: Takes a seed, and makes a sampler.
+        seed: The study's.
+    """
+
+    def __init__(self, make: Callable[[int], BaseSampler], seed: int) -> None:
+        self.make, self.seed = make, seed
+
+    def of(self, trial: FrozenTrial, name: str = "") -> BaseSampler:
+        digest = hashlib.sha256(f"{self.seed} {trial.number} {name}".encode()).digest()
+        return self.make(int.from_bytes(digest[:4]))
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        self.inner = self.of(trial)
+        self.inner.before_trial(study, trial)
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
+        return self.inner.infer_relative_search_space(study, trial)
+
+    def sample_relative(self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, Any]) -> dict[str, Any]:
+        return self.inner.sample_relative(study, trial, search_space)
+
+    def sample_independent(self, study: optuna.Study, trial: FrozenTrial, param_name: str, distribution: Any) -> Any:
+        return self.of(trial, param_name).sample_independent(study, trial, param_name, distribution)
+
+    def after_trial(self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Any) -> None:
+        self.inner.after_trial(study, trial, state, values)
+
+
+class Studies:
+    """A study for threads and processes that share it: each is given it with a sampler of its own.
+
+    Args:
+        folder: Where the journal lies.
+        name: The study's name in it.
+        rules: What makes it this search and no other: JSON.
+        sampler: Takes a seed, and makes a sampler.
+        seed: The sampler's.
+        pruner: The pruner.
+        compared: The keys of the rules in which a search that goes on has to be the same; by default all.
+
+    Raises:
+        BadArgument: The journal cannot be read, or has a search of other rules.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        rules: dict[str, Any],
+        sampler: Callable[[int], BaseSampler],
+        seed: int,
+        pruner: BasePruner,
+        compared: Collection[str] | None = None,
+    ) -> None:
+        self.folder, self.name, self.sampler, self.seed, self.pruner = folder, name, sampler, seed, pruner
+        (folder / "running").mkdir(parents=True, exist_ok=True)
+        journal = (folder / JOURNAL).resolve()  # Optuna never gives up a killed process's lock beside a relative path
+        with self._alone():
+            mend(journal)
+            try:
+                self.storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
+                study = optuna.create_study(storage=self.storage, study_name=name, load_if_exists=True)
+            except (ValueError, KeyError, TypeError) as error:
+                what = f"{name}, whose journal {journal} cannot be read ({error})"
+                raise BadArgument("name", what, "the name of a search, or a new one") from None
+            before = study.user_attrs.get(RULES)
+            if before is None:
+                study.set_user_attr(RULES, rules)
+            elif differing := [key for key in compared or rules if rules[key] != before.get(key)]:
+                what = (
+                    f"{name}, which in {folder} is a search with {differing[0]} {json.dumps(before.get(differing[0]))}"
+                )
+                raise BadArgument("name", what, "another name, or the command that this search was begun with")
+
+    def study(self) -> optuna.Study:
+        sampler = OfHistory(self.sampler, self.seed)
+        return optuna.load_study(study_name=self.name, storage=self.storage, sampler=sampler, pruner=self.pruner)
+
+    @contextmanager
+    def next_trial(self, most: int | None) -> Iterator[optuna.Trial | None]:
+        """A trial that is this thread's while the block runs: one that a process has left behind, else a new one.
+
+        None once there are `most`, or all that the sampler has.
+        """
+        study, held = self.study(), None
+        study._thread_local.in_optimize_loop = True  # a sampler with nothing left then says so by a flag
+        with self._alone():
+            for left in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                if (held := self._hold(left.number)) is None:
+                    continue
+                if self.storage.get_trial(left._trial_id).state == TrialState.RUNNING:
+                    trial: optuna.Trial | None = optuna.Trial(study, left._trial_id)
+                    break
+                self._release(left.number, held)  # it has ended meanwhile
+            else:
+                enough = most is not None and len(study.get_trials(deepcopy=False)) >= most
+                trial = None if enough or study.user_attrs.get(EXHAUSTED) else study.ask()
+                held = None if trial is None else self._hold(trial.number)
+        try:
+            yield trial
+        finally:
+            if study._stop_flag:
+                study.set_user_attr(EXHAUSTED, True)
+            if trial is not None and held is not None:
+                self._release(trial.number, held)
+
+    def _hold(self, number: int) -> int | None:
+        """Keeps a trial for this process while it lives; None where another one has it."""
+        path = self.folder / "running" / str(number)
+        path.touch()
+        try:
+            return lock(path)
+        except BlockingIOError:
+            return None
+
+    def _release(self, number: int, held: int) -> None:
+        (self.folder / "running" / str(number)).unlink(missing_ok=True)
+        os.close(held)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Waits for the other threads and processes that take a trial."""
+        while True:
+            try:
+                descriptor = lock(self.folder)
+                break
+            except BlockingIOError:
+                time.sleep(0.02)
+        try:
+            yield
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+
+
+def mend(journal: Path) -> None:
+    """Cuts off the line that a process was writing when it was killed, which Optuna could not read past."""
+    if not journal.is_file():
+        return
+    writers = JournalFileSymlinkLock(str(journal))
+    writers.acquire()
+    try:
+        with open(journal, "r+b") as file:
+            content = file.read()
+            file.truncate(content.rfind(b"\n") + 1)
+    finally:
+        writers.release()
+
+
+def builder(spec: dict[str, Any] | None, default: Callable[..., Any], **arguments: Any) -> Callable[..., Any]:
+    """Makes objects of a configured class, or of `default` with `arguments`; given a seed, if the class takes one.
+
+    Args:
+        spec: `class_path` and `init_args`, or None.
+    """
+    if spec is not None:
+        module, _, name = spec["class_path"].rpartition(".")
+        default = getattr(__import__(module, fromlist=[name]), name)
+        arguments = dict(spec.get("init_args") or {})
+    parameters = inspect.signature(default).parameters
+    arguments = {n: v for n, v in arguments.items() if n not in parameters or v != parameters[n].default}
+
+    def make(seed: int | None = None) -> Any:
+        seeded = {"seed": seed} if seed is not None and "seed" in parameters else {}
+        return default(**arguments | seeded)
+
+    return make
