@@ -1,0 +1,273 @@
+"""`search`: trials that follow from their history, what is left of them, and, slowly, with real fits."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lecun_repro.__main__ import main, split_flags
+from lecun_repro.cli.overlays import configuration
+from lecun_repro.cli.search_space import load_space
+from lecun_repro.commands import search_trials
+from lecun_repro.commands.search import folds_of, seconds_of, write_best
+from lecun_repro.commands.search_trials import Plan, Searching, progress
+from lecun_repro.errors import BadArgument, UserError
+from lecun_repro.runs.fits import Outcome, Run
+from lecun_repro.runs.results import CurvePass, Point, RunResult
+from lecun_repro.runs.studies import MedianPruner, Studies, TPESampler, builder
+from lecun_repro.training.evaluation import SplitResult
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+SPACE = "lr: {low: 1.0e-5, high: 1.0e-2, log: true}\nwd: {low: 0, high: 9}\nact: [relu, tanh]\n"
+PASSES, DIGITS = 4, 1000
+
+
+class Killed(BaseException):
+    """What a process that is killed sees no more of."""
+
+
+class Made(Plan):
+    """Fits whose errors follow from their settings and seeds."""
+
+    def runs(self, change: dict[str, Any]) -> list[Run]:
+        text = json.dumps(change)
+        return [
+            Run(fold, seed, text, [], Path("fits") / f"{abs(hash(text))}_{fold[0]}_{seed}", text, PASSES, 1)
+            for fold in self.folds
+            for seed in self.seeds
+        ]
+
+
+class Fits:
+    """Performs them at once, and dies in the middle of one of them.
+
+    Args:
+        dies_at: The number of the pass, over all fits, after which this process is killed.
+    """
+
+    def __init__(self, dies_at: int | None = None) -> None:
+        self.dies_at, self.done = dies_at, 0
+
+    def __call__(self, run: Run, advance: Any, fits: Any, goes_on: Any) -> Outcome:
+        change, folder, curve = json.loads(run.yaml), run.folder, []
+        if change["wd"] == 9:
+            return Outcome(run, {"config_hash": run.config_hash, "diverged": {"pass": 2, "of": "update 7"}})
+        best = round(10 + 9000 * abs(change["lr"] - 1e-3) + change["wd"] + (change["act"] == "tanh") + run.seed % 3)
+        for number in range(1, PASSES + 1):
+            misses = best + 5 * (PASSES - number)
+            curve.append(CurvePass(number, {"holdout": Point(0.1, 100 * misses / DIGITS, misses)}))
+            wanted = goes_on(number, 100 * misses / DIGITS)
+            self.done += 1
+            if self.done == self.dies_at:
+                raise Killed
+            if not wanted:
+                return Outcome(run, None, "exit code 143: interrupted")
+        split = SplitResult(DIGITS, 0.1, 100 * best / DIGITS, best, [*range(best)], [1] * best)
+        result = RunResult(
+            "made", run.seed, "digits", "article", PASSES, 1, 1, False, 60.0, 1.0,
+            {"train": split, "holdout": split}, curve, {}, run.config_hash, fold=run.row,
+        )  # fmt: skip
+        folder.mkdir(parents=True, exist_ok=True)
+        record = json.loads(json.dumps(result.to_json()))
+        (folder / "results.json").write_text(json.dumps(record))
+        return Outcome(run, record)
+
+
+def searching(fits: Fits, most: int | None = 30, seconds: float = 1e9, name: str = "s", jobs: int = 1) -> Searching:
+    Path("space.yaml").write_text(SPACE)
+    sampler, pruner = builder(None, TPESampler), MedianPruner(n_startup_trials=3, n_warmup_steps=1)
+    studies = Studies(Path("logs") / name, name, {}, sampler, 7, pruner)
+    made = Searching(
+        Made(name, {}, load_space("space.yaml"), [], ["1/2", "2/2"], [3, 4]), studies, most, seconds, jobs, "local"
+    )
+    made.perform = fits
+    return made
+
+
+def trials(one: Searching) -> list[tuple[Any, ...]]:
+    return [
+        (t.state.name, t.params, t.value, t.intermediate_values, t.user_attrs["note"], t.user_attrs["diverged"])
+        for t in one.studies.study().trials
+    ]
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_search_that_is_killed_again_and_again_goes_on_to_the_same_trials(capsys: pytest.CaptureFixture) -> None:
+    whole = searching(Fits(), name="whole")
+    whole.run()
+    kills = 0
+    while True:
+        killed = searching(Fits(dies_at=53))
+        try:
+            killed.run()
+            break
+        except Killed:
+            kills += 1
+    assert kills > 2
+    assert trials(killed) == trials(whole)
+    counts = whole.counts()
+    assert counts["PRUNED"] > 2 and counts["COMPLETE"] > 5 and sum(counts.values()) == 30
+    lines = capsys.readouterr().out
+    assert "% held out (lr 0.0" in lines and ": pruned after pass 2 of 4 of fit 1 of 4, at " in lines
+
+
+def test_several_processes_share_a_search() -> None:
+    first, second = searching(Fits(), 5), searching(Fits(), 8)
+    first.run()
+    second.run()
+    assert len(trials(first)) == len(trials(second)) == 8
+    searching(Fits(), 12, jobs=3).run()
+    assert [trial.number for trial in first.studies.study().trials] == [*range(12)]
+
+
+def test_a_budget_counts_what_was_spent_before() -> None:
+    searching(Fits(), None, seconds=0.0).run()
+    searching(Fits(), 2).run()  # of 4 fits of a minute each
+    searching(Fits(), None, seconds=480.0).run()
+    assert len(trials(searching(Fits()))) == 2
+    searching(Fits(), 3, seconds=500.0).run()
+    assert len(trials(searching(Fits()))) == 3
+
+
+def test_failures_in_a_row_end_it_and_are_no_trials_of_the_report(capsys: pytest.CaptureFixture) -> None:
+    failing = searching(lambda run, *rest: Outcome(run, None, "exit code 1: \x1b]0;full"))
+    with pytest.raises(UserError, match="3 trials in a row failed: exit code 1"):
+        failing.run()
+    assert [state for state, *_ in trials(failing)] == ["FAIL"] * 3
+    assert capsys.readouterr().err.splitlines()[0] == "failed: trial 0: exit code 1: \\x1b]0;full"
+
+
+def test_the_line_of_progress() -> None:
+    assert progress(12, 50, 3, 1.853, 3623.7) == "12 of 50 trials, 3 pruned, best 1.85 %, 1:00:23 left"
+    assert progress(0, None, 0, None, None) == "0 trials, 0 pruned"
+
+
+@pytest.mark.parametrize("budget, seconds", [("90s", 90), ("30m", 1800), ("1.5h", 5400), ("2d", 172800)])
+def test_budgets(budget: str, seconds: float) -> None:
+    assert seconds_of(budget) == seconds
+
+
+@pytest.mark.parametrize("budget", ["", "2", "h", "-1h", "0s", "1h30m", "1e9s"])
+def test_a_budget_that_is_no_time(budget: str) -> None:
+    with pytest.raises(BadArgument, match=r"^budget: .*; allowed: a time above 0 such as 90s"):
+        seconds_of(budget)
+
+
+def test_what_is_held_out() -> None:
+    nothing = {"holdout": 0, "fold": None}
+    assert folds_of(nothing, None) == ["1/5"] and folds_of(nothing, 3) == ["1/3", "2/3", "3/3"]
+    assert folds_of(nothing | {"holdout": 9}, None) == [""] and folds_of(nothing | {"fold": "2/7"}, None) == ["2/7"]
+    for data, folds in (({"fold": "2/7"}, 5), ({"holdout": 9}, 5), ({}, 1)):
+        with pytest.raises(BadArgument, match=r"^folds: "):
+            folds_of(nothing | data, folds)
+
+
+def test_flags_of_sampler_and_pruner_are_no_flags_of_fit() -> None:
+    own, overrides = split_flags(["--sampler.seed", "3", "--pruner.x=1", "--data.root", "r", "--trials", "2"])
+    assert (own, overrides) == (["--sampler.seed=3", "--pruner.x=1", "--trials=2"], ["--data.root=r"])
+
+
+def test_the_best_setting_is_a_file_on_the_searched_one() -> None:
+    searching(one := Fits(), 6).run()
+    study = searching(one).studies.study()
+    tree, base = load_space("space.yaml"), {"lr": 1.0, "kept": 2}
+    made = [
+        {"number": t.number, "state": "complete", "settings": t.params, "error": t.value, "fits": t.user_attrs["fits"]}
+        for t in study.trials
+        if t.state.name == "COMPLETE" and not t.user_attrs["diverged"]
+    ]
+    record = {
+        "name": "s", "command": "python cli.py search", "config": "configs/a.yaml", "config_hash": "", "space": {},
+        "commit": "", "passes": 4, "folds": ["1/2", "2/2"], "seeds": [3, 4], "trials": made, "importance": {},
+    }  # fmt: skip
+    Path("configs").mkdir()
+    Path("configs/a.yaml").write_text(yaml.dump(base))
+    write_best(Path("results/search/s_best.yaml"), record, "configs/a.yaml", base, tree)
+    text = Path("results/search/s_best.yaml").read_text()
+    assert text.startswith("# s: ") and "#   python cli.py search\n" in text and "base: ../../configs/a.yaml\n" in text
+    best = min(made, key=lambda trial: trial["error"])
+    full = configuration("results/search/s_best.yaml")[0]
+    assert full == base | best["settings"]
+    Path("a.yaml").write_text(yaml.dump(base))  # which may be no base of a file elsewhere
+    write_best(Path("results/search/s_best.yaml"), record, "a.yaml", base, tree)
+    assert "base" not in (again := configuration("results/search/s_best.yaml")[0]) and full.items() <= again.items()
+
+
+BAD = {
+    "no end": (["--space", "space.yaml"], "trials: missing; allowed: a number of trials, or --budget"),
+    "key": (["--space", "bad.yaml", "--trials", "3"], "optimizer.init_args.lrr: unknown key; allowed: the nearest are"),
+    "value": (
+        ["--space", "low.yaml", "--trials", "3"],
+        "optimizer.init_args.lr: -1.0; allowed: a finite number from 0",
+    ),
+    "name": (["--space", "space.yaml", "--trials", "3", "--name", "../x"], "name: ../x; allowed: letters"),
+    "sampler": (["--space", "space.yaml", "--trials", "3", "--sampler", "os._exit"], "sampler: os._exit; allowed: a"),
+    "flag": (["--space", "space.yaml", "--trials", "3", "--optimizer.lr", "1"], "optimizer.lr: 1; allowed: no flag"),
+    "space": (["--space", "nowhere.yaml", "--trials", "3"], "space: nowhere.yaml: no such file; allowed: a YAML"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flags, told", BAD.values(), ids=BAD)
+def test_what_is_wrong_is_told_before_the_first_trial(
+    flags: list[str], told: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_trials, "perform_one", lambda *args: pytest.fail("a fit was begun"))
+    Path("space.yaml").write_text("optimizer.init_args.lr: [0.1, 0.2]")
+    Path("bad.yaml").write_text("optimizer.init_args.lrr: [0.1, 0.2]")
+    Path("low.yaml").write_text("optimizer.init_args.lr: {low: -1.0, high: 0.1}")
+    with pytest.raises(SystemExit) as stop:
+        main(["search", "--config", str(CONFIGS / "article/5_dropout_relu.yaml"), *flags])
+    line = capsys.readouterr().err
+    assert stop.value.code == 2 and line.count("\n") == 1 and line.startswith(f"lecun-repro: error: {told}"), line
+    assert not Path("lightning_logs").exists()
+
+
+@pytest.mark.slow
+def test_real_fits_without_test_digits_are_killed_and_go_on(real_data: Path) -> None:
+    Path("data/mnist").mkdir(parents=True)
+    for file in (real_data / "mnist").glob("train-*"):
+        Path("data/mnist", file.name).symlink_to(file)
+    Path("space.yaml").write_text("optimizer.init_args.lr: {low: 1.0e-5, high: 1.0e-2, log: true}")
+    row = str(CONFIGS / "article/5_dropout_relu.yaml")
+    command = [
+        "search",
+        "--config",
+        row,
+        "--space",
+        "space.yaml",
+        "--trials",
+        "2",
+        "--name",
+        "s",
+        "--data.root",
+        "data",
+    ]
+    command += ["--data.train_size", "60", "--model.compile", "false", "--trainer.max_epochs", "3"]
+    run = [sys.executable, "-m", "lecun_repro", *command]
+    process = subprocess.Popen(run, start_new_session=True)
+    while not list(Path("lightning_logs").rglob("last.ckpt")):
+        time.sleep(0.02)
+        assert process.poll() is None
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    main(command)
+    found = json.loads(Path("results/search/s.json").read_text())
+    assert [(t["number"], t["state"], len(t["curve"])) for t in found["trials"]] == [
+        (0, "complete", 3),
+        (1, "complete", 3),
+    ]
+    assert {fit["n"] for t in found["trials"] for fit in t["fits"]} == {12}
+    assert "## What" in Path("results/search/s.md").read_text()
+    assert Path("results/search/s_best.png").exists()
