@@ -39,7 +39,7 @@ class Made(Plan):
     def runs(self, change: dict[str, Any]) -> list[Run]:
         text = json.dumps(change)
         return [
-            Run(fold, seed, text, [], Path("fits") / f"{abs(hash(text))}_{fold[0]}_{seed}", text, PASSES, 1)
+            Run(fold, seed, text, [], Path(self.name) / f"{abs(hash(text))}_{fold[0]}_{seed}", text, PASSES, 1)
             for fold in self.folds
             for seed in self.seeds
         ]
@@ -108,7 +108,7 @@ def test_a_search_that_is_killed_again_and_again_goes_on_to_the_same_trials(caps
     whole.run()
     kills = 0
     while True:
-        killed = searching(Fits(dies_at=53))
+        killed = searching(Fits(dies_at=17))
         try:
             killed.run()
             break
@@ -119,7 +119,7 @@ def test_a_search_that_is_killed_again_and_again_goes_on_to_the_same_trials(caps
     counts = whole.counts()
     assert counts["PRUNED"] > 2 and counts["COMPLETE"] > 5 and sum(counts.values()) == 30
     lines = capsys.readouterr().out
-    assert "% held out (lr 0.0" in lines and ": pruned after pass 2 of 4 of fit 1 of 4, at " in lines
+    assert "% held out (lr 0.0" in lines and ": pruned after pass 1 of 4 of fit 1 of 4, at " in lines
 
 
 def test_several_processes_share_a_search() -> None:

@@ -10,7 +10,7 @@ from lecun_repro.cli.overlays import configuration
 from lecun_repro.report.published import BY_CONFIG, BY_ROW, PAPER_PASSES
 
 ROOT = Path(__file__).parents[2]
-CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+CONFIGS = [path for path in sorted((ROOT / "configs").rglob("*.yaml")) if path.parent.name != "search"]
 ROWS = [path for path in CONFIGS if path.parent.name == "article"]
 SECTIONS = {"seed_everything", "trainer", "model", "optimizer", "lr_scheduler", "data"}
 

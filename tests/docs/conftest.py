@@ -14,6 +14,7 @@ SHORT = ["--data.draw", "article", "--data.train_size", "60", "--data.test_size"
 # Of each folder two, as the others are tested with the configurations.
 CONFIGS = ["quickstart.yaml", "article/1_baseline.yaml", "article/5_dropout_relu.yaml", "1989/3_paper.yaml"]
 CONFIGS += ["1989/5_modern.yaml", "claims/1_60_passes.yaml", "claims/5_6_maps.yaml"]
+CONFIGS += ["search/adamw.yaml", "search/rmsprop.yaml"]
 
 
 def shorten(arguments: list[str]) -> list[str]:
@@ -28,6 +29,9 @@ def shorten(arguments: list[str]) -> list[str]:
             short = SHORT[2:] if "--vary_draw" in arguments else SHORT
             short = ["--source", "digits", *short, "--trainer.max_epochs", "1"]
             return [*arguments, *short, "--seeds", "1", "--out", "results", "--replace", "true"]
+        case "search":
+            short = [*SHORT, "--data.source", "digits", "--trainer.max_epochs", "1"]
+            return [*arguments, *short, "--trials", "1", "--seeds", "1", "--folds", "2"]
     return arguments
 
 

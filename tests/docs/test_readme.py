@@ -67,7 +67,9 @@ def test_command(
     if "configs/claims" in command:
         assert "## More passes alone" in Path("results/claims.md").read_text()
     if "my_row.yaml" in command:
-        assert Path("results/my_row.md").is_file()
+        assert "`my_row`" in Path("results/article.md").read_text()
+    if "search" in command.split()[:3]:
+        assert list(Path("results/search").glob("*_best.yaml"))
 
 
 def test_python_example(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
