@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from lecun_repro.models.heads import CrossEntropy as CrossEntropy
     from lecun_repro.models.heads import Head as Head
     from lecun_repro.models.heads import TanhMSE as TanhMSE
+    from lecun_repro.models.heads import Taught as Taught
     from lecun_repro.models.later import LaterConvNet as LaterConvNet
     from lecun_repro.models.vit import MicroViT as MicroViT
+    from lecun_repro.models.wide import WideConvNet as WideConvNet
     from lecun_repro.training.module import DigitClassifier as DigitClassifier
     from lecun_repro.training.newton import StochasticDiagonalLM as StochasticDiagonalLM
 
@@ -47,6 +49,8 @@ _ROOMS = {
     "Source": "data.sources.base",
     "StochasticDiagonalLM": "training.newton",
     "TanhMSE": "models.heads",
+    "Taught": "models.heads",
+    "WideConvNet": "models.wide",
 }
 
 __all__ = list(_ROOMS)

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 import numpy as np
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 from lightning.pytorch import LightningDataModule
+from torch import Tensor
 
 from lecun_repro.data.augment import Augmentation, Augmentations, ShiftKind
 from lecun_repro.data.blocks import Blocks, Chunks
@@ -16,6 +17,9 @@ from lecun_repro.data.plan import held_out, plan, require_integer
 from lecun_repro.data.sources.base import FrameName, find_source
 from lecun_repro.data.splits import EvaluatedSplit, Split
 from lecun_repro.errors import BadArgument, DataError
+
+
+SEED_OF_COPIES = 1337
 
 
 class DigitsDataModule(LightningDataModule):
@@ -43,6 +47,8 @@ class DigitsDataModule(LightningDataModule):
             for none.
         augment: Further augmentations, a list of `class_path` and `init_args`, each a subclass of
             `lecun_repro.Augmentation`; applied in this order after the shifts.
+        copies: Make so many augmented copies of the digits, the same in every run whatever its seed, and show them in
+            turn, one in each pass; null draws anew for every pass. What teaches by `lecun_repro.Taught` needs them.
         batch_size: Digits per update, or `full` for all training digits in each update.
         block_size: Digits handed to the network at a time, rounded down to whole updates (at least one); a
             matter of speed and memory, not of results.
@@ -75,6 +81,7 @@ class DigitsDataModule(LightningDataModule):
         fold: str | None = None,
         shift: ShiftKind | None = None,
         augment: list[Augmentation] | None = None,
+        copies: PositiveInt | None = None,
         batch_size: PositiveInt | Literal["full"] = 1,
         block_size: PositiveInt = 2048,
         root: str | os.PathLike[str] | None = None,
@@ -92,7 +99,10 @@ class DigitsDataModule(LightningDataModule):
         self.frame = frame
         self.fold = fold
         self.shift = shift
-        self.augmentations = Augmentations(shift, augment or (), seed)
+        if copies is not None:
+            require_integer("copies", copies, 1)
+        self.copies = copies
+        self.augmentations = Augmentations(shift, augment or (), seed if copies is None else SEED_OF_COPIES)
         self.block_size = block_size
         self.root = root
         self.images = images
@@ -179,8 +189,17 @@ class DigitsDataModule(LightningDataModule):
             updates=self.updates_per_pass,
             limit=self._limit,
             augmentations=self.augmentations,
-            pass_index=lambda: 0 if self.trainer is None else self.trainer.current_epoch,
+            pass_index=lambda: self.shown_in(0 if self.trainer is None else self.trainer.current_epoch),
         )
+
+    def shown_in(self, pass_index: int) -> int:
+        """Which drawing of the augmentations, from 0, a pass shows."""
+        return pass_index if self.copies is None else pass_index % self.copies
+
+    def copy(self, number: int) -> Tensor:
+        """The training digits, (n, 1, 16, 16), as they are shown in the passes of that drawing."""
+        drawn = self.augmentations.draw(self.n_train, number)
+        return self.augmentations.apply(self.train.images, drawn, slice(0, self.n_train))
 
     def evaluated_now(self) -> list[str]:
         """Names of the splits that a loop evaluates: in a fit those of every pass, else all."""

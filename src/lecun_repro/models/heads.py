@@ -105,3 +105,48 @@ class CrossEntropy(Head):
 
     def probabilities(self, outputs: Tensor) -> Tensor:
         return outputs.softmax(1)
+
+
+class Taught(CrossEntropy):
+    """Learns from what trained networks say, in the place of labels (Hinton, Vinyals, Dean 2015).
+
+    The target of each update is the teachers' mean log-probability of every digit, at a temperature. The loss that is
+    reported is the cross-entropy with the labels. What the teachers say of all augmented copies (`data.copies`) is
+    computed once, before the first pass, and kept in the folder `taught` among the logs.
+
+    Args:
+        teachers: Checkpoints of fits, patterns of them such as "lightning_logs/wide/version_*/checkpoints/last.ckpt", or a
+            configuration (`configs/beyond/teacher.yaml`), whose runs by `reproduce` they are. `reproduce` trains those
+            of a configuration first, where they are missing.
+        seeds: How many of a configuration's runs, with seeds 1337, 1338 and so on.
+        temperature: What the logarithms are divided by before they are turned into probabilities again, here and there.
+            Above 1, the digits that teachers find similar count for more.
+        checkpoints: The files that `teachers` comes to, which the command line fills in.
+
+    Raises:
+        BadArgument: a temperature of 0 or below, no teachers, or no seeds.
+    """
+
+    def __init__(
+        self,
+        teachers: list[str] | str,
+        seeds: int = 1,
+        temperature: float = 1.0,
+        checkpoints: list[str] | None = None,
+    ) -> None:
+        super().__init__()
+        if not teachers:
+            raise BadArgument("teachers", teachers, "checkpoints, patterns of them, or a configuration")
+        if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
+            raise BadArgument("seeds", seeds, "an integer from 1")
+        if not 0 < temperature < float("inf"):
+            raise BadArgument("temperature", temperature, "a number above 0")
+        self.temperature, self.checkpoints = temperature, checkpoints or []
+
+    def targets(self, said: Tensor) -> Tensor:
+        """The teachers' mean log-probabilities (n, 10) -> the probabilities that are learnt, (n, 10)."""
+        return (said / self.temperature).softmax(1)
+
+    def training_loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """`labels` are such probabilities, (n, 10). Times the squared temperature, so that gradients keep their size."""
+        return F.cross_entropy(outputs / self.temperature, labels) * self.temperature**2
