@@ -6,39 +6,14 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
-from lecun_repro.cli.main import DigitsCLI, run, shipped_weights, with_checkpoint_config
+from lecun_repro.cli.main import DigitsCLI, ParsedOnly, resolve, run, shipped_weights, with_checkpoint_config
 from lecun_repro.runs.checkpoints import load_checkpoint
 from lecun_repro.training.module import DigitClassifier
 
-
-class _ParsedOnly(DigitsCLI):
-    """Parses and checks a command line of `fit`, and stops there."""
-
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        return {"fit": DigitsCLI.subcommands()["fit"]}  # the parsers of the others take half the time
-
-    def instantiate_classes(self) -> None:
-        pass
-
-    def after_instantiate_classes(self) -> None:
-        pass
-
-    def _run_subcommand(self, subcommand: str) -> None:
-        pass
+__all__ = ["build_model", "resolve", "trained"]
 
 
-def resolve(config: str, fit_flags: list[str]) -> dict[str, Any]:
-    """The configuration that `fit --config config *fit_flags` resolves to, as plain values.
-
-    Raises:
-        UserError: a bad key or value in either.
-    """
-    cli = run(["fit", "--config", config, *fit_flags], time.perf_counter(), _ParsedOnly)
-    return cli.resolved()
-
-
-class _BuiltOnly(_ParsedOnly):
+class _BuiltOnly(ParsedOnly):
     """Builds data module and model as the subcommand would, loads no digits, and stops there."""
 
     subcommands = staticmethod(DigitsCLI.subcommands)

@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 import sys
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
@@ -29,12 +30,13 @@ from lecun_repro.cli.help import HelpfulParser, set_subcommand_help
 from lecun_repro.cli.overlays import in_full
 from lecun_repro.cli.parser import LINKED, config_flags, flags
 from lecun_repro.cli.paths import check_paths, may_download
+from lecun_repro.cli.teachers import check_trained, fill_in
 from lecun_repro.cli.trainer import DigitsTrainer
 from lecun_repro.data.datamodule import DigitsDataModule
 from lecun_repro.data.download import closed_to_downloads
 from lecun_repro.errors import BadArgument, UserError, one_line, prefixed, printable
 from lecun_repro.models.base import Network
-from lecun_repro.models.heads import Head
+from lecun_repro.models.heads import Head, Taught
 from lecun_repro.runs.checkpoints import checkpoint_config, load_checkpoint, load_into, start_from
 from lecun_repro.runs.folders import FolderLogger, claimed, with_folders
 from lecun_repro.runs.last_pass import LastPass, place_checkpoints
@@ -42,6 +44,7 @@ from lecun_repro.runs.progress import CountUpdates, FitProgress
 from lecun_repro.runs.record import RecordRun
 from lecun_repro.runs.resume import LOCAL, check_resumed
 from lecun_repro.runs.signals import Interrupted, StopAfterBlock, StopSignals, say
+from lecun_repro.runs.teaching import Teach
 from lecun_repro.runs.weights import SHIPPED, SUFFIX, described
 from lecun_repro.tensorboard.callback import Pictures
 from lecun_repro.tensorboard.writer import log_dir, report_write_errors_once
@@ -62,6 +65,7 @@ class DigitsCLI(LightningCLI):
     """`fit`, `validate`, `test` and `predict`, with the optimizer and its schedule at the top of the YAML."""
 
     row: str | None = None  # the stem of the first configuration
+    teach: Teach  # of a fit
     refused: BadArgument | None = None  # a logger or callback that could not be built
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -117,6 +121,8 @@ class DigitsCLI(LightningCLI):
             if isinstance(value, int | float) and type(value) is not bool:
                 # A number that has passed a range check, which a class without one could not write down.
                 self.config[key] = int(value) if isinstance(value, int) else float(value)
+        if args[0] == "fit":
+            fill_in(self.config.fit.model.head, resolve)
         check(args[0], self.config[args[0]])
         check_paths(self.config[args[0]], args[1:])
         self.may_download = may_download(self.config[args[0]], args[1:])
@@ -171,12 +177,21 @@ class DigitsCLI(LightningCLI):
         self.model.check_callbacks(self.trainer.callbacks, self.datamodule)  # type: ignore[attr-defined]
         with closed_to_downloads(not self.may_download):
             self.datamodule.setup()  # what is wrong with data or checkpoint is told before there is a log folder
+        if self.subcommand == "fit":
+            self.check_teachers()
         self.check_checkpoint()
 
     def resolved(self) -> dict[str, Any]:
         """The configuration as plain values."""
         parser = self._parser(self.subcommand)
         return json.loads(parser.dump(self.config[self.subcommand], format="json", skip_none=False))
+
+    def check_teachers(self) -> None:
+        """Loads them; BadArgument for those that are not there, not trained, or none."""
+        if isinstance(self.model.head, Taught):
+            check_trained(self.config.fit.model.head.init_args)
+        self.teach = Teach()
+        self.teach.prepare(self.model.head, self.datamodule)
 
     def check_checkpoint(self) -> None:
         """Loads its weights; BadArgument for a checkpoint that is not one of the configured network and fit."""
@@ -222,7 +237,7 @@ class DigitsCLI(LightningCLI):
         notice = f"{PROGRAM}: stopping after the running block of updates; once more to stop at once"
         with StopSignals((lambda: say(notice)) if fits else None) as signals:
             if fits:
-                self.trainer.callbacks += [CountUpdates(), StopAfterBlock(signals)]  # type: ignore[attr-defined]
+                self.trainer.callbacks += [CountUpdates(), StopAfterBlock(signals), self.teach]  # type: ignore[attr-defined]
             try:
                 with claimed(*self.name_folder()), report_write_errors_once():
                     place_checkpoints(self.trainer)
@@ -328,3 +343,30 @@ def run(arguments: list[str], started: float, cli: type[DigitsCLI] = DigitsCLI) 
         auto_configure_optimizers=False,
         args=arguments,
     )
+
+
+class ParsedOnly(DigitsCLI):
+    """Parses and checks a command line of `fit`, and stops there."""
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        return {"fit": DigitsCLI.subcommands()["fit"]}  # the parsers of the others take half the time
+
+    def instantiate_classes(self) -> None:
+        pass
+
+    def after_instantiate_classes(self) -> None:
+        pass
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        pass
+
+
+def resolve(config: str, fit_flags: list[str]) -> dict[str, Any]:
+    """The configuration that `fit --config config *fit_flags` resolves to, as plain values.
+
+    Raises:
+        UserError: a bad key or value in either.
+    """
+    cli = run(["fit", "--config", config, *fit_flags], time.perf_counter(), ParsedOnly)
+    return cli.resolved()

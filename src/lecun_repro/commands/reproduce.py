@@ -4,6 +4,7 @@ Runs that diverged are kept apart in `<results>_diverged.json`.
 """
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,16 +12,15 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from lecun_repro.cli.build import resolve
 from lecun_repro.cli.overlays import text_in_full
+from lecun_repro.cli.parser import flags
+from lecun_repro.cli.teachers import FIRST_SEED, is_configuration, names
 from lecun_repro.data.plan import plan as plan_data
 from lecun_repro.errors import BadArgument, printable
 from lecun_repro.report.collection import collect, held, refuse_others, rules_digest
 from lecun_repro.report.results import by_row
-from lecun_repro.runs.fits import Run, perform
-from lecun_repro.runs.folders import save_dir
-from lecun_repro.runs.identity import config_hash
+from lecun_repro.runs.fits import Run, folder_of, perform
+from lecun_repro.runs.identity import TAUGHT, config_hash
 from lecun_repro.runs.results import DivergedRun, RunResult
-
-FIRST_SEED = 1337
 
 
 def reproduce(
@@ -56,7 +56,17 @@ def reproduce(
     seed_list = listed(seeds)
     resolved = {row_of(file): resolve(str(file), extra) for file in files}
     sources = {config["data"]["source"] for config in resolved.values()}
-    runs = [run for file in files for run in plan(file, resolved[row_of(file)], seed_list, vary_draw, extra)]
+    teachers = teachers_of(resolved.values())
+    if teachers and vary_draw:
+        raise BadArgument("vary_draw", "true", "false, as the teachers know the digits of one draw")
+    # A teacher is what its file says, with as many seeds as are asked for, whatever the flags and seeds of the rows.
+    root = [arg for name, value in flags(extra) if name == "--data.root" for arg in (name, str(value))]
+    resolved |= {row_of(file): resolve(str(file), root) for file in teachers}
+    lessons = [
+        run for file, n in teachers.items() for run in plan(file, resolved[row_of(file)], listed(n), False, root)
+    ]
+    others = [file for file in files if file not in teachers]
+    runs = [run for file in others for run in plan(file, resolved[row_of(file)], seed_list, vary_draw, extra)]
     if out is None:
         as_they_are = sources == {"usps"} and not any(flag.split("=")[0] == "--data.source" for flag in extra)
         own = as_they_are or sources == {"mnist"}
@@ -77,7 +87,8 @@ def reproduce(
             refuse_others(path, current)
 
         rules = rules_digest(path)
-        outcomes = perform([run._replace(rules=rules) for run in runs], jobs, backend)
+        lessons, runs = ([run._replace(rules=rules) for run in planned] for planned in (lessons, runs))
+        outcomes = [*(perform(lessons, jobs, backend) if lessons else ()), *perform(runs, jobs, backend)]
 
         rows = {outcome.run.row for outcome in outcomes if outcome.record}  # others keep what they had
         collect(path, [outcome.record for outcome in outcomes if outcome.record and not outcome.diverged], current)
@@ -119,6 +130,16 @@ def listed(seeds: int | list[int]) -> list[int]:
     return list(range(FIRST_SEED, FIRST_SEED + seeds)) if isinstance(seeds, int) else list(dict.fromkeys(seeds))
 
 
+def teachers_of(resolved: Iterable[dict[str, Any]]) -> dict[Path, int]:
+    """The configurations that teach some of these, and how many runs of each are asked for."""
+    asked: dict[Path, int] = {}
+    for head in (config["model"]["head"] for config in resolved):
+        for name in names(head["init_args"]) if head["class_path"] == TAUGHT else ():
+            if is_configuration(name):
+                asked[Path(name)] = max(asked.get(Path(name), 0), head["init_args"]["seeds"])
+    return asked
+
+
 def row_of(file: Path) -> str:
     return file.stem
 
@@ -134,23 +155,16 @@ def plan_row(
     """The runs of a row whose YAML is `text`, resolved as `config`."""
     trainer = config["trainer"]
     updates = plan_data(**config["data"]).updates(trainer["limit_train_batches"])
-    logs = save_dir(trainer["logger"])
     runs = []
     for seed in seeds:
-        digest = config_hash(for_seed(config, seed, vary_draw))
-        folder = folder_of(Path(logs) / row, seed, digest)
-        flags = [*extra, "--seed_everything", str(seed), "--trainer.logger.init_args.version", folder.name]
-        flags += ["--trainer.logger.init_args.name", row]  # that of a copied YAML may be another row's
-        flags += ["--data.draw", str(seed)] if vary_draw else []
+        own = for_seed(config, seed, vary_draw)
+        digest, folder = config_hash(own), folder_of(row, own)
+        added = [*extra, "--seed_everything", str(seed), "--trainer.logger.init_args.version", folder.name]
+        added += ["--trainer.logger.init_args.name", row]  # that of a copied YAML may be another row's
+        added += ["--data.draw", str(seed)] if vary_draw else []
         passes = trainer["max_epochs"]
-        runs.append(Run(row, seed, text, flags, folder, digest, passes, updates))
+        runs.append(Run(row, seed, text, added, folder, digest, passes, updates))
     return runs
-
-
-def folder_of(row: Path, seed: int, digest: str) -> Path:
-    """A run's folder, whose name stands beside every curve in TensorBoard; a longer one of earlier versions is kept."""
-    longer = row / f"seed_{seed}_{digest}"
-    return longer if longer.exists() else row / f"seed_{seed}_{digest[:8]}"
 
 
 def for_seed(config: dict[str, Any], seed: int, vary_draw: bool) -> dict[str, Any]:

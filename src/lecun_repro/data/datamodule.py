@@ -18,7 +18,6 @@ from lecun_repro.data.sources.base import FrameName, find_source
 from lecun_repro.data.splits import EvaluatedSplit, Split
 from lecun_repro.errors import BadArgument, DataError
 
-
 SEED_OF_COPIES = 1337
 
 

@@ -115,9 +115,9 @@ class Taught(CrossEntropy):
     computed once, before the first pass, and kept in the folder `taught` among the logs.
 
     Args:
-        teachers: Checkpoints of fits, patterns of them such as "lightning_logs/wide/version_*/checkpoints/last.ckpt", or a
-            configuration (`configs/beyond/teacher.yaml`), whose runs by `reproduce` they are. `reproduce` trains those
-            of a configuration first, where they are missing.
+        teachers: Checkpoints of fits, patterns of them such as "lightning_logs/wide/version_*/checkpoints/last.ckpt",
+            or a configuration, such as `configs/beyond/teacher.yaml`, for its runs by `reproduce`, which trains those
+            that are missing first.
         seeds: How many of a configuration's runs, with seeds 1337, 1338 and so on.
         temperature: What the logarithms are divided by before they are turned into probabilities again, here and there.
             Above 1, the digits that teachers find similar count for more.
@@ -141,12 +141,13 @@ class Taught(CrossEntropy):
             raise BadArgument("seeds", seeds, "an integer from 1")
         if not 0 < temperature < float("inf"):
             raise BadArgument("temperature", temperature, "a number above 0")
-        self.temperature, self.checkpoints = temperature, checkpoints or []
+        given = [teachers] if isinstance(teachers, str) else list(teachers)
+        self.temperature, self.checkpoints = float(temperature), given if checkpoints is None else checkpoints
 
     def targets(self, said: Tensor) -> Tensor:
         """The teachers' mean log-probabilities (n, 10) -> the probabilities that are learnt, (n, 10)."""
         return (said / self.temperature).softmax(1)
 
     def training_loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """`labels` are such probabilities, (n, 10). Times the squared temperature, so that gradients keep their size."""
+        """`labels` are such probabilities, (n, 10). The squared temperature keeps the size of the gradients."""
         return F.cross_entropy(outputs / self.temperature, labels) * self.temperature**2

@@ -38,6 +38,7 @@ class WideConvNet(Network):
             raise BadArgument("widths", widths, f"{len(SIDES)} integers from 1")
         if not 0 <= dropout < 1:
             raise BadArgument("dropout", dropout, "a number from 0 to below 1")
+        self.widths = [int(width) for width in widths]
         self.activation = hidden_activation(activation)
         self.dropout, self.dropout_units = float(dropout), widths[-1] * SIDES[-1] ** 2
         with torch.random.fork_rng(devices=[], enabled=seed is not None):
@@ -67,9 +68,10 @@ class WideConvNet(Network):
 
     def sizes(self) -> list[LayerSize]:
         """Parameters, multiply-accumulates and activations, layer by layer."""
-        rows = []
-        for number, (side, convolution, norm) in enumerate(zip(SIDES, self.convolutions, self.norms, strict=True), 1):
-            weights, maps = convolution.weight.numel(), norm.num_features
-            counts = weights + 2 * maps, weights * side**2, maps * side**2
+        rows, read = [], 1
+        for number, (side, maps) in enumerate(zip(SIDES, self.widths, strict=True), 1):
+            weights = 9 * read * maps
+            counts = weights + 2 * maps, weights * side**2, maps * side**2  # a factor and a shift for each map
             rows.append(LayerSize(f"C{number}", f"{maps}x{side}x{side}", *counts))
+            read = maps
         return [*rows, LayerSize("output", "10", 10 * self.dropout_units + 10, 10 * self.dropout_units, 10)]

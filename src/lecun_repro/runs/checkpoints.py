@@ -17,7 +17,9 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer
 
+import lecun_repro
 from lecun_repro.errors import BadArgument, one_line
+from lecun_repro.models.base import Network
 from lecun_repro.runs.weights import NETWORK, SUFFIX, digest, read_weights
 from lecun_repro.training.module import CHECKPOINT_FORMAT, DigitClassifier
 
@@ -173,6 +175,28 @@ def start_from(module: DigitClassifier, path: str | Path) -> None:
     except Exception as error:
         what = f"{path}, which does not fit: {one_line(str(error))[:300]}"
         raise BadArgument("from_weights", what, "a checkpoint of this network") from None
+
+
+def network_of(path: str | Path, key: str) -> Network:
+    """The network of this package that a checkpoint holds, as it is evaluated. `key` is the argument that names it.
+
+    Raises:
+        BadArgument: As `load_checkpoint`; or it holds no such network.
+    """
+    checkpoint = load_checkpoint(path, key)
+    try:
+        model = checkpoint_config(checkpoint["lecun_repro"], ())["model"]
+        name, averaged = model["network"]["class_path"], model.get("average") is not None
+        kind = getattr(lecun_repro, name.removeprefix("lecun_repro."), None)
+        if not (isinstance(kind, type) and issubclass(kind, Network)):
+            raise ValueError(f"has the network {name}, which is none of this package")
+        network = kind(**(model["network"].get("init_args") or {}))
+        prefix = f"average.{NETWORK}" if averaged else NETWORK
+        state = checkpoint["state_dict"].items()
+        network.load_state_dict({n.removeprefix(prefix): weights for n, weights in state if n.startswith(prefix)})
+    except Exception as error:
+        raise BadArgument(key, f"{path}, which {one_line(str(error))[:200]}", CHECKPOINT) from None
+    return network.eval()
 
 
 def load_into(module: DigitClassifier, checkpoint: dict[str, Any], resumes: bool) -> None:

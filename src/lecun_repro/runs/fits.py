@@ -22,7 +22,8 @@ from tqdm import tqdm
 
 from lecun_repro.errors import BadArgument
 from lecun_repro.files import write_atomically
-from lecun_repro.runs.folders import in_use
+from lecun_repro.runs.folders import in_use, save_dir
+from lecun_repro.runs.identity import config_hash
 from lecun_repro.runs.progress import PIPE
 from lecun_repro.runs.record import RESULTS, RULES
 from lecun_repro.runs.results import as_text
@@ -44,6 +45,16 @@ class Run(NamedTuple):
     passes: int
     updates_per_pass: int
     rules: str | None = None  # see `RunResult`
+
+
+def folder_of(row: str, config: dict[str, Any]) -> Path:
+    """The folder of the run that a resolved configuration, with its seed, is.
+
+    Its name stands beside every curve in TensorBoard; a longer one of earlier versions is kept.
+    """
+    folder = Path(save_dir(config["trainer"]["logger"])) / row
+    longer = f"seed_{config['seed_everything']}_{config_hash(config)}"
+    return folder / (longer if (folder / longer).exists() else longer[:-8])
 
 
 class Outcome(NamedTuple):

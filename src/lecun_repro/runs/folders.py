@@ -64,7 +64,7 @@ def claimed(*loggers: FolderLogger) -> Iterator[None]:
             versions.setdefault(logger.root_dir, logger.version)
             if path not in taken:
                 taken.add(path)
-                locks.callback(_release, _lock(path))
+                locks.callback(release, _lock(path))
                 sweep(path)
         yield
 
@@ -76,7 +76,7 @@ def _lock(path: Path) -> int | None:
         raise BadArgument(f"{LOGGER}.version", f"{path}, where another fit is writing", "a folder of its own") from None
 
 
-def _release(descriptor: int | None) -> None:
+def release(descriptor: int | None) -> None:
     if descriptor is not None:
         os.close(descriptor)
 

@@ -40,6 +40,8 @@ PLACES = {
     "from_weights",  # of which the weights count, see `config_hash`
 }
 ORIGIN = "from_weights"
+TAUGHT = "lecun_repro.Taught"
+RUN = re.compile(r"(seed_\d+_[0-9a-f]{8})([0-9a-f]{8})?")  # the folder of a run by `reproduce`
 NOT_OWN = {"lecun_repro", "torch", "lightning", *sys.stdlib_module_names}
 INSTALLED = {"site-packages", "dist-packages"}
 
@@ -91,7 +93,8 @@ def canonical(config: dict[str, Any], known: Callable[[str], bool] = lambda name
             if not known(name):
                 return Made(name, init_args)
             defaults = _defaults(import_object(name := one_spelling(name)))
-            return Made(name, chosen(init_args, f"{key}.init_args", defaults))
+            arguments = chosen(init_args, f"{key}.init_args", defaults)
+            return Made(name, of_teachers(arguments) if name == TAUGHT else arguments)
         kept = {}
         for name, argument in sorted(value.items()):
             path = f"{key}.{name}" if key else name
@@ -100,6 +103,15 @@ def canonical(config: dict[str, Any], known: Callable[[str], bool] = lambda name
         return kept
 
     return chosen(config, "", {})
+
+
+def of_teachers(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of `Taught`, its teachers by their runs: seed and configuration, or else their weights."""
+    paths = arguments.get("checkpoints") or []
+    runs = [RUN.fullmatch(Path(path).parent.parent.name) for path in paths]
+    named = [run[1] if run else weights_digest(path) for run, path in zip(runs, paths, strict=True)]
+    others = {name: value for name, value in arguments.items() if name not in ("teachers", "seeds", "checkpoints")}
+    return others | {"teachers": named}
 
 
 def config_hash(config: dict[str, Any]) -> str:

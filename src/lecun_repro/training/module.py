@@ -18,7 +18,7 @@ from lecun_repro.data.blocks import Block, Chunks
 from lecun_repro.data.datamodule import DigitsDataModule
 from lecun_repro.errors import BadArgument
 from lecun_repro.models.base import Network
-from lecun_repro.models.heads import Head
+from lecun_repro.models.heads import Head, Taught
 from lecun_repro.randomness import pass_generator
 from lecun_repro.training.averaging import Average, Kind
 from lecun_repro.training.callbacks import PassAxis, check_callbacks, check_monitored, may_log
@@ -110,7 +110,10 @@ class DigitClassifier(LightningModule):
         self.clip: Clip | None = None
         self._updates: Updates
         self._compiled_updates: CompiledUpdates | None = None
+        self.lessons: Tensor | None = None  # what teachers say of each copy of the digits: (copies, n, 10)
         self._keep: Tensor | None = None
+        self._targets: Tensor | None = None
+        self._presented = 0
         self._pass_loss: list[Tensor] = []
 
     def forward(self, images: Tensor) -> Tensor:
@@ -183,6 +186,8 @@ class DigitClassifier(LightningModule):
         tqdm.write(sep.join(map(str, args)), **kwargs)
 
     def on_fit_start(self) -> None:
+        if isinstance(self.head, Taught) and self.lessons is None:
+            raise BadArgument("head", "Taught", "with the callback `lecun_repro.runs.teaching.Teach` in the trainer")
         if self.average is not None:
             self.average.start = self.average_start * self._data().updates_per_pass
         schedule: Any = self.lr_schedulers() if self.lr_interval == "step" else None
@@ -238,13 +243,15 @@ class DigitClassifier(LightningModule):
         return float(self._optimizer().param_groups[0]["lr"])
 
     def on_train_epoch_start(self) -> None:
-        self._pass_loss = []
+        self._pass_loss, self._presented = [], 0
+        if isinstance(self.head, Taught):
+            said = self.lessons[self._data().shown_in(self.current_epoch)]  # type: ignore[index]
+            self._targets = self.head.targets(said.to(next(self.network.parameters())))
         if self.network.dropout:
             # The masks of a whole pass at once: they then depend on the pass alone, not on its blocks.
             generator = pass_generator(self.seed, self.current_epoch, "dropout")
             n = self._data().n_train
             self._keep = torch.rand((n, self.network.dropout_units), generator=generator) >= self.network.dropout
-            self._presented = 0
         if isinstance(optimizer := self._optimizer(), StochasticDiagonalLM):
             self._refresh_curvature(optimizer)
 
@@ -260,11 +267,12 @@ class DigitClassifier(LightningModule):
         """All updates of a block, in order."""
         left = self.trainer.max_steps - self.trainer.global_step if self.trainer.max_steps >= 0 else len(block.images)
         images, labels = block.images[:left], block.labels[:left]
-        examples: Examples = (self.network.prepare(images), labels)
+        digits = slice(self._presented, self._presented + labels.numel())
+        self._presented = digits.stop
+        targets = labels if self._targets is None else self._targets[digits].view(*labels.shape, -1)
+        examples: Examples = (self.network.prepare(images), targets)
         if self._keep is not None:
-            keep = self._keep[self._presented : self._presented + labels.numel()]
-            self._presented += labels.numel()
-            examples = (*examples, keep.to(self.device).view(*labels.shape, -1))
+            examples = (*examples, self._keep[digits].to(self.device).view(*labels.shape, -1))
         if labels.shape[1] >= LARGE_BATCH:
             keep_freed_memory()
         update = self._update_call(examples)

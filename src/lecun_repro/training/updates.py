@@ -45,8 +45,8 @@ PLAINER: dict[Any, Any] = {
 LARGE_BATCH = 64  # digits: some of its tensors are megabytes
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of mallopt, from glibc's malloc.h
 
-# A block's examples, one entry per update: prepared digits (updates, batch, ...), labels (updates, batch) and, with
-# dropout, the units kept (updates, batch, units).
+# A block's examples, one entry per update: prepared digits (updates, batch, ...), labels (updates, batch), or what
+# teachers say in their place (updates, batch, 10), and with dropout the units kept (updates, batch, units).
 Examples = tuple[Tensor, ...]
 
 
