@@ -8,7 +8,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from lecun_repro.models.convnet import ConvNet1989
-from lecun_repro.models.heads import CrossEntropy, TanhMSE
+from lecun_repro.models.heads import CrossEntropy, Taught, TanhMSE
 from lecun_repro.runs.record import RESULTS
 from lecun_repro.tensorboard.writer import log_dir
 from lecun_repro.training.module import DigitClassifier
@@ -31,7 +31,7 @@ def said_last(trainer: Trainer, model: DigitClassifier) -> list[str]:
     from_checkpoint = ["--ckpt_path", str(folder / "checkpoints" / "last.ckpt")]
     if not Path(from_checkpoint[1]).is_file():
         pass
-    elif type(model.network) is ConvNet1989 and type(model.head) in (CrossEntropy, TanhMSE):
+    elif type(model.network) is ConvNet1989 and type(model.head) in (CrossEntropy, Taught, TanhMSE):
         commands.append([*program(), "export", *from_checkpoint, "--to", str(folder / "draw.html")])
     elif all(type(part).__module__.startswith("lecun_repro.") for part in (model.network, model.head)):
         commands.append([*program(), "test", *from_checkpoint])  # which needs more words for classes of one's own

@@ -11,7 +11,7 @@ from torch import Tensor
 from lecun_repro.errors import BadArgument
 from lecun_repro.models.base import ACTIVATIONS
 from lecun_repro.models.convnet import ConvNet1989
-from lecun_repro.models.heads import CrossEntropy, TanhMSE
+from lecun_repro.models.heads import CrossEntropy, Taught, TanhMSE
 from lecun_repro.report.published import BY_ROW
 from lecun_repro.runs.weights import final_results
 from lecun_repro.training.module import DigitClassifier
@@ -41,9 +41,9 @@ def page(model: DigitClassifier, saved: dict[str, Any], to: str = "a page") -> t
         raise BadArgument(
             "to", f"{to} of a {type(network).__name__}", "a page of a ConvNet1989; .onnx takes any network"
         )
-    if type(head) not in (CrossEntropy, TanhMSE):
+    if type(head) not in (CrossEntropy, Taught, TanhMSE):
         raise BadArgument(
-            "to", f"{to} with a {type(head).__name__}", "a page with CrossEntropy or TanhMSE; .onnx takes any"
+            "to", f"{to} with a {type(head).__name__}", "a page with CrossEntropy, Taught or TanhMSE; .onnx takes any"
         )
     activation = _name(network.activation)
     if activation not in COMPUTED:
