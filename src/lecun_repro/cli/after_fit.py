@@ -8,7 +8,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from lecun_repro.models.convnet import ConvNet1989
-from lecun_repro.models.heads import CrossEntropy, Taught, TanhMSE
+from lecun_repro.models.heads import CrossEntropy, TanhMSE, Taught
 from lecun_repro.runs.record import RESULTS
 from lecun_repro.tensorboard.writer import log_dir
 from lecun_repro.training.module import DigitClassifier

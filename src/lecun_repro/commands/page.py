@@ -11,7 +11,7 @@ from torch import Tensor
 from lecun_repro.errors import BadArgument
 from lecun_repro.models.base import ACTIVATIONS
 from lecun_repro.models.convnet import ConvNet1989
-from lecun_repro.models.heads import CrossEntropy, Taught, TanhMSE
+from lecun_repro.models.heads import CrossEntropy, TanhMSE, Taught
 from lecun_repro.report.published import BY_ROW
 from lecun_repro.runs.weights import final_results
 from lecun_repro.training.module import DigitClassifier
