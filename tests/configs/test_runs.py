@@ -38,6 +38,10 @@ def test_fits_a_shortened_run(row: str, capsys: pytest.CaptureFixture[str]) -> N
     flags = "--data.source digits --data.draw article --data.train_size 60 --data.test_size 40 --model.compile false"
     flags += f" --data.batch_size {given if given == 'full' else batch} --trainer.max_epochs 2"
     flags += " --trainer.check_val_every_n_epoch 1"
+    if "taught" in row:
+        main(["fit", "--config", str(CONFIGS["teacher"]), *flags.split()])
+        flags += " --data.copies 2 --model.head.teachers lightning_logs/teacher/version_0/checkpoints/last.ckpt"
+    capsys.readouterr()
     main(["fit", "--config", str(CONFIGS[row]), *flags.split()])
     record = json.loads(Path(f"lightning_logs/{row}/version_0/results.json").read_text())
     assert (record["row"], record["passes"], record["updates"]) == (row, 2, 2 * -(-60 // batch))

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from lecun_repro.errors import BadArgument
 from lecun_repro.files import write_atomically
-from lecun_repro.report import article, claims, pages, paper, plain, searches
+from lecun_repro.report import article, beyond, claims, pages, paper, plain, searches
 from lecun_repro.report.configurations import published_rows
 from lecun_repro.report.printed import claims_in_short, rows_in_short
 from lecun_repro.report.results import load, load_diverged, load_tested, on_test_digits
@@ -33,8 +33,9 @@ def report(results: str = "results/article.json") -> None:
         write_atomically(path.with_suffix(".md"), text)
         return print(path.with_suffix(".md"))
     name = path.stem
-    of_claims = path.with_suffix(".toml")
-    rows, draws = (load_tested if of_claims.is_file() else load)(path), load(path.with_name(f"{name}_draws.json"))
+    beside = path.with_suffix(".toml")
+    of_claims = beside.is_file() and name != beyond.NAME
+    rows, draws = (load_tested if of_claims else load)(path), load(path.with_name(f"{name}_draws.json"))
     lost = diverged_note(rows, load_diverged(path.with_name(f"{name}_diverged.json")))
     of_draws = load_diverged(path.with_name(f"{name}_draws_diverged.json"))
     lost += diverged_note(draws, of_draws, " with draws of their own")
@@ -43,12 +44,16 @@ def report(results: str = "results/article.json") -> None:
     of_folder = published_rows(rows, "1989" if name == "1989" else "article")
     in_short = rows_in_short(rows, draws)
     # What is beside the results, and their name, say which report is theirs.
-    if of_claims.is_file():
-        file = claims.read(of_claims)
+    if of_claims:
+        file = claims.read(beside)
         answered = claims.answers(file, rows)
         save(claims.figures(file, answered), path.parent)
         text = claims.document(file, answered, rows, held_out)
         in_short = claims_in_short(answered)
+    elif name == beyond.NAME and beside.is_file():
+        tried = beyond.load_tried(path.with_name(f"{name}_choice.json"))
+        shown = save(beyond.figures(rows, path, tried), path.parent)
+        text = beyond.document(name, rows, beyond.rules(beside), tried, shown)
     elif not of_folder or not all(map(on_test_digits, [*rows.values(), *draws.values()])):
         text = plain.document(name, rows, draws, save(plain.figures(name, rows), path.parent))
     elif name == "1989":

@@ -1,0 +1,227 @@
+"""The report on configs/beyond: how far the network of 1989 gets with the recipe of today, on the same digits.
+
+Which error is asked for, and how settings were chosen, is in results/beyond.toml.
+"""
+
+import tomllib
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from lecun_repro.data.datamodule import DigitsDataModule
+from lecun_repro.report import tables
+from lecun_repro.report.comparison import compare, grids
+from lecun_repro.report.figures import COLUMNS, SHOWN, seeds_and_mean
+from lecun_repro.report.published import BASELINE, BY_ROW, CONVOLUTIONAL, MODERN
+from lecun_repro.report.results import Rows, errors, load_tested, records
+from lecun_repro.report.statistics import Interval, holm, mean_interval
+from lecun_repro.report.tables import NONE, image, span, spread, table
+from lecun_repro.runs.results import RunResult
+from lecun_repro.runs.typed_json import record
+from lecun_repro.tensorboard.style import BLUE, GREY, ORANGE, VERMILION, subplots
+
+NAME = "beyond"
+PARAMETERS = 9_760
+FEW_DIGITS = 7_291
+
+
+class Tried(NamedTuple):
+    """A setting that was tried on digits held out, with its run."""
+
+    config: str
+    flags: str
+    presentations: int
+    train_error: float  # percent, as are the others
+    holdout_error: float
+    zip_error: float
+    seconds: float
+
+
+def load_tried(path: Path) -> list[Tried]:
+    """The settings tried, none where there is no file. Raises UserError for a file or a field that is bad."""
+    return [record(Tried, value, place) for place, value in records(path)]
+
+
+def rules(path: Path) -> dict[str, Any]:
+    """The file that was written before the runs."""
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def all_digits(results: Sequence[RunResult]) -> list[float]:
+    """Errors on all test digits, in percent: the article's and the unseen ones, where they were evaluated."""
+    grid = grids(results)
+    return list(100 * grid.get("all", next(iter(grid.values()))).mean(1))
+
+
+def figures(rows: Rows, beside: Path, tried: Sequence[Tried]) -> dict[str, Figure | None]:
+    """By file name: the error from 1989 to now, the digits still missed, and what longer training buys."""
+    small = {row: results for row, results in rows.items() if results[0].parameters == PARAMETERS}
+    drawn = {f"{NAME}_story.png": story_figure(small, beside)}
+    if best := best_row(small):
+        drawn[f"{NAME}_missed.png"] = missed_figure(small[best])
+    longer = [each for each in tried if "longer" in each.flags]
+    return drawn | ({f"{NAME}_presentations.png": presentations_figure(longer)} if longer else {})
+
+
+def best_row(rows: Rows) -> str | None:
+    """The last row on the article's number of digits, which has all that the others have."""
+    return max((row for row, results in rows.items() if results[0].train.n == FEW_DIGITS), default=None)
+
+
+def story_figure(rows: Rows, beside: Path) -> Figure:
+    """Test error on one line of time: the paper, the article's rows as ours reproduce them, and these."""
+    article = load_tested(beside.with_name("article.json"))
+    figure, (axes,) = subplots(4.0)
+    axes.plot(0, CONVOLUTIONAL.test_error, "*", color="black", markersize=12, label="the paper, its own digits")
+    titles, x = ["1989\nthe paper"], 1
+    for row in [row for row in article if BASELINE <= row <= MODERN]:
+        axes.plot(x, BY_ROW[row].test_error, "D", color=VERMILION, markersize=6, markerfacecolor="none")
+        seeds_and_mean(axes, x, all_digits(article[row]), ORANGE)
+        titles.append(row.partition("_")[2].replace("_", "\n"))
+        x += 1
+    for row, results in rows.items():
+        seeds_and_mean(axes, x, all_digits(results), BLUE)
+        axes.annotate(f"{np.mean(all_digits(results)):.2f}", (x, np.mean(all_digits(results))), (9, 4),
+                      textcoords="offset points", fontsize=9, color=BLUE)  # fmt: skip
+        titles.append(row.partition("_")[2].replace("_", "\n"))
+        x += 1
+    axes.plot([], [], "D", color=VERMILION, markerfacecolor="none", label="2022: the article, one seed, 2,007 digits")
+    axes.plot([], [], "o", color=ORANGE, label="its rows, ours: mean, 95 % interval, each seed")
+    axes.plot([], [], "o", color=BLUE, label="beyond: the same network, the same digits")
+    axes.set_xticks(range(x), titles, fontsize=8)
+    axes.set_yscale("log")
+    ticks = [0.5, 1, 2, 3, 4, 5]
+    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_yticks([], minor=True)
+    axes.set_ylabel("test error, % (logarithmic)")
+    axes.legend(frameon=False, fontsize=9, loc="lower left")
+    return figure
+
+
+def presentations_figure(longer: Sequence[Tried]) -> Figure:
+    """Error on digits held out, and on those trained on, by how many digits a run was shown."""
+    figure, (axes,) = subplots(3.4)
+    order = sorted(longer, key=lambda each: each.presentations)
+    shown = [each.presentations / 1e6 for each in order]
+    axes.plot(shown, [each.holdout_error for each in order], "o-", color=BLUE, label="digits held out")
+    axes.plot(shown, [each.train_error for each in order], "s--", color=GREY, label="digits trained on")
+    axes.set_xscale("log")
+    axes.set_xticks(shown, [f"{each:.3g}" for each in shown])
+    axes.set_xticks([], minor=True)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("digits shown in training, millions")
+    axes.set_ylabel("error, %")
+    axes.legend(frameon=False)
+    return figure
+
+
+def missed_figure(results: Sequence[RunResult]) -> Figure | None:
+    """Test digits by how many seeds miss them, the most first; None where the digits are not at hand."""
+    try:
+        data = DigitsDataModule("mnist", draw=results[0].draw, frame="paper")  # type: ignore[arg-type]
+        data.setup()
+    except ValueError:
+        return None
+    taken_for: dict[tuple[str, int], Counter] = {}
+    for split in ("test", "unseen"):
+        for result in results:
+            of_split = result.splits.get(split)
+            for place, digit in zip(of_split.missed, of_split.predicted, strict=True) if of_split else ():
+                taken_for.setdefault((split, place), Counter())[digit] += 1
+    order = sorted(taken_for, key=lambda key: (-taken_for[key].total(), key))[:SHOWN]
+    figure, panels = subplots(
+        1.02 * max(1, -(-len(order) // COLUMNS)) + 0.3, COLUMNS, max(1, -(-len(order) // COLUMNS))
+    )
+    for axes in panels:
+        axes.axis("off")
+    for axes, (split, place) in zip(panels, order, strict=False):
+        counts = taken_for[split, place]
+        axes.imshow(-data.splits[split].images[place, 0].numpy(), cmap="gray", vmin=-1, vmax=1)
+        label, likeliest = int(data.splits[split].labels[place]), min(counts, key=lambda digit: (-counts[digit], digit))
+        axes.set_title(f"{label} → {likeliest}\n{counts.total()}/{len(results)}", fontsize=8)
+    always = sum(counts.total() == len(results) for counts in taken_for.values())
+    figure.suptitle(
+        f"true → taken for, seeds that miss it; {always} of 10,000 are missed by all seeds, "
+        f"{len(taken_for)} by some ({len(order)} shown)", fontsize=9,
+    )  # fmt: skip
+    return figure
+
+
+def document(name: str, rows: Rows, file: dict[str, Any], tried: Sequence[Tried], shown: Sequence[str]) -> str:
+    """The whole report as Markdown, with the figures that are shown."""
+    small = {row: results for row, results in rows.items() if results[0].parameters == PARAMETERS}
+    choice = "\n".join(f"- **{key}**: {text}" for key, text in file["choice"].items())
+    parts = [f"Rules written down before the runs (results/{name}.toml):\n\n{choice}", "## What was asked"]
+    parts += [asked_table(small, file["asked"]), "## Rows", rows_table(rows), "## Steps", steps_table(small)]
+    parts += [*map(image, shown), *(["## What was tried", tried_table(tried)] if tried else [])]
+    return tables.document(name, parts, rows)
+
+
+def asked_table(rows: Rows, asked: dict[str, dict[str, float]]) -> str:
+    """The error that was asked for, and that of the best row."""
+    lines = []
+    for digits, bounds in asked.items():
+        of_size = [row for row, results in rows.items() if f"{results[0].train.n:,} digits" == digits]
+        line = [digits, f"{bounds['most']:.2f}", f"{bounds['aim']:.2f}"]
+        if of_size:
+            found = all_digits(rows[max(of_size)])
+            verdict = "aim reached" if np.mean(found) <= bounds["aim"] else "reached"
+            verdict = verdict if np.mean(found) <= bounds["most"] else "not reached"
+            line += [f"`{max(of_size)}`", str(len(found)), spread(found), span(mean_interval(found)), f"*{verdict}*"]
+        lines.append(line)
+    header = [
+        "trained on",
+        "asked for, % at most",
+        "aim",
+        "row",
+        "seeds",
+        "error %, all 10,000",
+        "95 % of the mean",
+        "",
+    ]
+    return table(header, lines)
+
+
+def rows_table(rows: Rows) -> str:
+    """Per row: the seeds, training error, and the error on the article's digits, on the others and on all."""
+    lines = []
+    for row, results in rows.items():
+        unseen = spread(errors(results, "unseen")) if all("unseen" in r.splits for r in results) else NONE
+        found, seconds = all_digits(results), [r.fit_seconds for r in results]
+        line = [f"`{row}`", f"{results[0].parameters:,}", str(len(results)), spread(errors(results, "train"))]
+        line += [spread(errors(results, "test")), unseen, spread(found), span(mean_interval(found))]
+        shown = results[0].passes * results[0].train.n / 1e6
+        lines.append([*line, f"{shown:.1f}", spread(seconds, 0)])
+    header = ["row", "parameters", "seeds", "train error %", "the article's 2,007, %", "the other 7,993, %"]
+    header += ["all 10,000, %", "95 % of the mean", "digits shown, millions", "seconds"]
+    return table(header, lines) + "\n\nSeconds are whole fits, on a machine that was shared with others."
+
+
+def steps_table(rows: Rows) -> str:
+    """What each step buys, on all test digits."""
+    pairs = [(*pair, found) for pair in pairwise(rows) if (found := compare(rows, *pair))]
+    found = [of_pair.get("all", next(iter(of_pair.values()))) for *_, of_pair in pairs]
+    lines = []
+    for each, p in zip(found, holm([each.p for each in found]), strict=True):
+        new: Interval = each.difference("new digits").interval()
+        line = [f"`{each.base}` → `{each.row}`", f"{each.n[0]}, {each.n[1]}"]
+        line += [f"{each.difference().estimate:+.2f}", span(each.difference("these digits").interval()), span(new)]
+        lines.append([*line, f"{each.change:+.0f} %", f"{p:.2g}"])
+    header = ["step", "seeds", "points of error", "95 %, these digits", "95 %, new digits", "change", "p (Holm)"]
+    return table(header, lines)
+
+
+def tried_table(tried: Sequence[Tried]) -> str:
+    """Every setting tried, in its order."""
+    lines = []
+    for each in tried:
+        line = [f"`{each.config}`", f"`{each.flags}`" if each.flags else "", f"{each.presentations / 1e6:.1f}"]
+        line += [f"{error:.2f}" for error in (each.train_error, each.holdout_error, each.zip_error)]
+        lines.append([*line, f"{each.seconds:.0f}"])
+    header = ["config", "flags", "digits shown, millions", "train error %", "error % on 52,709 held out"]
+    return table([*header, "zip-code digits, error %", "CPU seconds"], lines)
