@@ -94,7 +94,7 @@ def test_the_identity_of_a_taught_run_is_its_teachers_and_not_where_they_lie() -
 
 TEACHER = """
 seed_everything: 1337
-trainer: {max_epochs: 2, enable_progress_bar: false}
+trainer: {max_epochs: 2, logger: {class_path: TensorBoardLogger, init_args: {save_dir: lightning_logs}}}
 model: {network: {class_path: WideConvNet, init_args: {widths: [2, 2, 2, 2, 2]}}, head: CrossEntropy, compile: false}
 data: {batch_size: 32, source: digits, train_size: 100, test_size: 50}
 """
