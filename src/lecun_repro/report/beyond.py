@@ -204,8 +204,8 @@ def rows_table(rows: Rows) -> str:
 
 def steps_table(rows: Rows) -> str:
     """What each step buys, on all test digits."""
-    pairs = [(*pair, found) for pair in pairwise(rows) if (found := compare(rows, *pair))]
-    found = [of_pair.get("all", next(iter(of_pair.values()))) for *_, of_pair in pairs]
+    compared = [compare(rows, before, after) for before, after in pairwise(rows)]
+    found = [of_pair.get("all", next(iter(of_pair.values()))) for of_pair in compared if of_pair]
     lines = []
     for each, p in zip(found, holm([each.p for each in found]), strict=True):
         new: Interval = each.difference("new digits").interval()
