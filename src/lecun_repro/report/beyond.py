@@ -61,7 +61,7 @@ def all_digits(results: Sequence[RunResult]) -> list[float]:
 def figures(rows: Rows, beside: Path, tried: Sequence[Tried]) -> dict[str, Figure | None]:
     """By file name: the error from 1989 to now, the digits still missed, and what longer training buys."""
     small = {row: results for row, results in rows.items() if results[0].parameters == PARAMETERS}
-    drawn = {f"{NAME}_story.png": story_figure(small, beside)}
+    drawn: dict[str, Figure | None] = {f"{NAME}_story.png": story_figure(small, beside)}
     if best := best_row(small):
         drawn[f"{NAME}_missed.png"] = missed_figure(small[best])
     longer = [each for each in tried if "longer" in each.flags]
