@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lecun_repro.models.vit import MicroViT as MicroViT
     from lecun_repro.models.wide import WideConvNet as WideConvNet
     from lecun_repro.training.module import DigitClassifier as DigitClassifier
+    from lecun_repro.training.muon import MuonAdamW as MuonAdamW
     from lecun_repro.training.newton import StochasticDiagonalLM as StochasticDiagonalLM
 
 _ROOMS = {
@@ -44,6 +45,7 @@ _ROOMS = {
     "Head": "models.heads",
     "LaterConvNet": "models.later",
     "MicroViT": "models.vit",
+    "MuonAdamW": "training.muon",
     "Network": "models.base",
     "Shift": "data.augment",
     "Source": "data.sources.base",

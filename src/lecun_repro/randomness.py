@@ -5,8 +5,8 @@ from typing import Literal
 import numpy as np
 import torch
 
-Stream = Literal["shift", "dropout", "curvature", "augment"]
-STREAMS: dict[Stream, int] = {"shift": 0, "dropout": 1, "curvature": 2, "augment": 3}
+Stream = Literal["shift", "dropout", "curvature", "augment", "network"]
+STREAMS: dict[Stream, int] = {"shift": 0, "dropout": 1, "curvature": 2, "augment": 3, "network": 4}
 
 
 def pass_generator(seed: int, pass_index: int, stream: Stream, *number: int) -> torch.Generator:

@@ -245,13 +245,13 @@ CLASSES: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     ),
     "a class that is a list": (lambda c: config_of(c)["model"]["network"].update(class_path=["x"]), "the class"),
     "a head for a network": (
-        lambda c: config_of(c)["model"]["network"].update(class_path="lecun_repro.heads.TanhMSE"),
-        "a subclass of Network",
+        lambda c: config_of(c)["model"]["network"].update(class_path="lecun_repro.heads.TanhMSE", init_args={}),
+        "a class with weights to train",
     ),
     "no model": (lambda c: config_of(c).pop("model"), "names no configuration"),
     "an optimizer for a network": (
         lambda c: config_of(c)["model"]["network"].update(class_path="torch.optim.SGD"),
-        "a subclass of Network",
+        "names torch.optim.SGD as its network",
     ),
 }
 

@@ -20,7 +20,7 @@ from lecun_repro.training import module as module_under_test
 from lecun_repro.training import updates
 from lecun_repro.training.compile_cache import CompileError, compiler
 from lecun_repro.training.module import DigitClassifier
-from lecun_repro.training.updates import Clip
+from lecun_repro.training.updates import Clip, Examples, Updates, eager_updates
 
 needs_compiler = pytest.mark.skipif(compiler() is None, reason="there is no working C++ compiler")
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -276,14 +276,15 @@ def test_results_depend_on_the_seed_and_not_on_the_blocks() -> None:
     assert not torch.equal(base[0], trained(2, 2048)[0])
 
 
-def test_every_pass_has_masks_of_its_own() -> None:
+def test_every_pass_has_masks_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = []
 
-    class Masks(Callback):
-        def on_train_epoch_end(self, trainer: Trainer, pl_module: DigitClassifier) -> None:  # type: ignore[override]
-            kept.append(pl_module._keep)
+    def masks(updates: Updates, examples: Examples) -> torch.Tensor:
+        kept.append(examples[2].flatten(0, 1))
+        return eager_updates(updates, examples)
 
-    make_trainer(Masks(), max_epochs=2).fit(make_module(dropout=0.25), datamodule=make_data())
+    monkeypatch.setattr(module_under_test, "eager_updates", masks)
+    make_trainer(max_epochs=2).fit(make_module(dropout=0.25), datamodule=make_data())
     first, second = kept
     assert first.shape == second.shape == (20, 192)
     assert not torch.equal(first, second)

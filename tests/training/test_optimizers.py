@@ -13,6 +13,7 @@ from lecun_repro.models.convnet import ConvNet1989
 from lecun_repro.models.heads import CrossEntropy
 from lecun_repro.training.averaging import Average
 from lecun_repro.training.compile_cache import compiler
+from lecun_repro.training.muon import MuonAdamW
 from lecun_repro.training.newton import StochasticDiagonalLM
 from lecun_repro.training.optimizers import NotTraceable, numbers, pure_step
 from lecun_repro.training.updates import Clip, CompiledUpdates, Examples, Updates, eager_updates
@@ -186,7 +187,8 @@ WITH_ALL = {
         "average": ("swa", 0.9, 3),
     },
 }
-CASES: dict[str, dict[str, Any]] = {**{name: {"make": make} for name, make in ELEMENTWISE.items()}, **WITH_ALL}
+CASES: dict[str, dict[str, Any]] = {name: {"make": make} for name, make in ELEMENTWISE.items()}
+CASES |= {"MuonAdamW": {"make": MuonAdamW}, **WITH_ALL}
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -22,6 +22,7 @@ from lecun_repro.errors import BadArgument, one_line, prefixed
 from lecun_repro.files import may_be_written
 from lecun_repro.models.base import Network
 from lecun_repro.models.heads import Head
+from lecun_repro.models.plain import as_network
 from lecun_repro.runs.checkpoints import CHECKPOINT, load_checkpoint, network_weights
 from lecun_repro.training.optimizers import grouped
 
@@ -160,6 +161,9 @@ def check_optimizer(config: Namespace) -> Optimizer:
     """The configured optimizer on the configured network's parameters, after one update."""
     with torch.random.fork_rng(devices=[]):
         network = tried("model.network", config.model.network, import_object(config.model.network.class_path))
+    network = as_network(network).own  # with the sizes that lazy layers have found
+    if not any(p.requires_grad for p in network.parameters()):
+        raise BadArgument("model.network.class_path", config.model.network.class_path, "a class with weights to train")
     with prefixed("model."):
         params = grouped(network, config.model.param_groups or {})
     if (spec := config.optimizer) is None:

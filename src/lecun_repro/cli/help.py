@@ -33,7 +33,8 @@ ARGUMENTS = {
     "begin anew, and the weights are part of the run's identity.",
     "seed_everything": "Seed of the weights, shifts and dropout, an integer from 0.",
     "config": "A YAML file of these keys, or of `base: FILE` and what differs; of several, the later one wins.",
-    "model.network": "The network, a subclass of `lecun_repro.Network` by name or import path; arguments below.",
+    "model.network": "The network: a subclass of `lecun_repro.Network`, or any module by import path, from digits "
+    "(n, 1, 16, 16) to outputs (n, 10); arguments below.",
     "model.head": "Output activation and loss, a subclass of `lecun_repro.Head` by name or import path; see below.",
     "optimizer": "Any optimizer of torch.optim, or one that is installed, by name or import path; its arguments are "
     "flags too (`--optimizer.lr 1e-3`), which `--optimizer.help AdamW` lists.",

@@ -20,6 +20,7 @@ from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, LRSchedulerTypeTuple
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch import nn
 from torch.optim import Optimizer
 
 import lecun_repro
@@ -135,7 +136,7 @@ class DigitsCLI(LightningCLI):
 
     def _add_instantiators(self) -> None:
         """Networks and heads whose arguments are refused by their keys. (Lightning's own keep hyperparameters.)"""
-        for key, base in (("network", Network), ("head", Head)):
+        for key, base in (("network", Network), ("head", Head), ("network", nn.Module)):
             self.parser.add_instantiator(partial(made, f"model.{key}.init_args."), base)
         self.parser.add_instantiator(partial(self.made_for_trainer, "trainer.logger"), Logger)
         self.parser.add_instantiator(partial(self.made_for_trainer, "trainer.callbacks"), Callback)
@@ -178,6 +179,8 @@ class DigitsCLI(LightningCLI):
         with closed_to_downloads(not self.may_download):
             self.datamodule.setup()  # what is wrong with data or checkpoint is told before there is a log folder
         if self.subcommand == "fit":
+            updates = self.datamodule.counts.updates(self.trainer.limit_train_batches)  # type: ignore[attr-defined]
+            self.model.check_network(self.datamodule, updates)  # type: ignore[operator]
             self.check_teachers()
         self.check_checkpoint()
 

@@ -16,6 +16,7 @@ from jsonargparse._actions import filter_non_parsing_actions
 from jsonargparse._typehints import get_all_subclass_paths, resolve_class_path_by_name
 from jsonargparse._util import import_object
 from lightning.pytorch.cli import LightningArgumentParser
+from torch import nn
 
 from lecun_repro.cli.config_files import load_config
 from lecun_repro.cli.hints import class_types, described
@@ -140,7 +141,7 @@ class DigitsParser(LightningArgumentParser):
         """Every key that may be given to this parser, and to our networks and heads."""
         keys = dict.fromkeys(typed := self.typed())
         for key in ("model.network", "model.head"):
-            for base in class_types(typed.get(key)):
+            for base in _of_this_field(class_types(typed.get(key))):
                 subclasses: list[type] = base.__subclasses__()
                 for kind in subclasses:
                     keys |= dict.fromkeys(f"{key}.init_args.{name}" for name in inspect.signature(kind).parameters)
@@ -203,8 +204,14 @@ def subclass_of(bases: list[type], name: Any) -> str:
 
 def known_classes(bases: list[type]) -> list[str]:
     """The short names of all subclasses that are imported."""
+    bases = _of_this_field(bases)
     names = dict.fromkeys(path.rpartition(".")[2] for base in bases for path in get_all_subclass_paths(base))
     return [name for name in names if name not in {base.__name__ for base in bases}]
+
+
+def _of_this_field(bases: list[type]) -> list[type]:
+    """Those of the bases whose subclasses are worth naming: all of torch's modules are too many."""
+    return [base for base in bases if base is not nn.Module]
 
 
 def flags(

@@ -83,7 +83,7 @@ def onnx(model: DigitClassifier, saved: dict[str, Any], to: str) -> tuple[bytes,
         while cause.__cause__ is not None:
             cause = cause.__cause__
         why = one_line(str(cause))[:160]
-        file = f"{to} of a {type(model.evaluated_network).__name__}"
+        file = f"{to} of a {type(model.evaluated_network.own).__name__}"
         raise BadArgument("to", file, f"a network that torch can translate ({why})") from None
     assert program is not None
     program.model.metadata_props.update(metadata(saved))
@@ -129,7 +129,7 @@ def _quiet() -> Iterator[None]:
 def safetensors(model: DigitClassifier, saved: dict[str, Any], to: str) -> tuple[bytes, str]:
     """The network's state, for `network.load_state_dict(safetensors.torch.load_file(...))` and any --ckpt_path."""
     state = {name: tensor.contiguous() for name, tensor in model.evaluated_network.state_dict().items()}
-    content = packed(state, {"format": "pt", "class": _path(model.evaluated_network), **metadata(saved)})
+    content = packed(state, {"format": "pt", "class": _path(model.evaluated_network.own), **metadata(saved)})
     again = load(content)
     assert all(torch.equal(again[name], tensor) for name, tensor in state.items())
     count = sum(tensor.numel() for tensor in state.values())

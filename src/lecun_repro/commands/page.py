@@ -39,7 +39,7 @@ def page(model: DigitClassifier, saved: dict[str, Any], to: str = "a page") -> t
     network, head = model.evaluated_network, model.head
     if type(network) is not ConvNet1989:  # a subclass may compute something else
         raise BadArgument(
-            "to", f"{to} of a {type(network).__name__}", "a page of a ConvNet1989; .onnx takes any network"
+            "to", f"{to} of a {type(network.own).__name__}", "a page of a ConvNet1989; .onnx takes any network"
         )
     if type(head) not in (CrossEntropy, Taught, TanhMSE):
         raise BadArgument(

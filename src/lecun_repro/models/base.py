@@ -64,7 +64,7 @@ class LayerSize(NamedTuple):
 
 
 class Network(nn.Module):
-    """What the training step and the updates ask of a network; subclass it to train another one from YAML.
+    """What the training step and the updates ask of a network. Any other module is made one by `as_network`.
 
     A subclass defines `forward`. Where preparing the digits pays, because it needs no parameters and can be done once
     for a whole block of updates, it defines `prepare` and `outputs` as well: an update's forward pass is
@@ -75,6 +75,11 @@ class Network(nn.Module):
     dropout: float = 0.0
     dropout_units: int = 0
     note: str = ""  # one line to print with the sizes
+
+    @property
+    def own(self) -> nn.Module:
+        """What was configured: this network, or the plain module that it stands for."""
+        return self
 
     def forward(self, images: Tensor, keep: Tensor | None = None) -> Tensor:
         """Digits (n, 1, 16, 16) in [-1, 1] -> outputs before the head's squashing, (n, 10).

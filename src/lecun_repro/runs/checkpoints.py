@@ -125,8 +125,11 @@ def checkpoint_config(saved: dict[str, Any], named: Sequence[str]) -> dict[str, 
         if not isinstance(name, str) or (name and not name.startswith(TRUSTED) and name not in named):
             raise ValueError(f"names the class {name}, which would be imported; name it yourself, if you trust it")
     for part in ("network", "head"):
-        if not isinstance(taken["model"].get(part), dict):
+        if not isinstance(spec := taken["model"].get(part), dict):
             raise ValueError(f"names no {part}")
+        # Of torch's classes only what they are given to: a network may be any of its hundreds of modules.
+        if str(name := spec.get("class_path")).startswith("torch.") and name not in named:
+            raise ValueError(f"names {name} as its {part}; name it yourself, if you trust it")
     return taken
 
 

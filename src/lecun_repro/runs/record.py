@@ -166,7 +166,8 @@ def size_table(module: DigitClassifier) -> str:
     """The network's parameters, multiply-accumulates and activations, layer by layer; else its parameters alone."""
     sizes = module.network.sizes()
     if not sizes:
-        return f"{type(module.network).__name__}: {sum(p.numel() for p in module.network.parameters()):,} parameters"
+        count = sum(p.numel() for p in module.network.parameters())
+        return f"{type(module.network.own).__name__}: {count:,} parameters"
     rows: list[tuple[str, ...]] = [("layer", "shape", "parameters", "multiply-accumulates", "activations")]
     rows += [(s.layer, s.shape, f"{s.parameters:,}", f"{s.macs:,}", f"{s.activations:,}") for s in sizes]
     totals = (sum(column) for column in zip(*(s[2:] for s in sizes), strict=True))

@@ -68,7 +68,7 @@ def hyperparameters(trainer: Trainer, module: DigitClassifier) -> dict[str, str 
         "train_digits": data.n_train,
         "shift": data.shift or "none",
         "batch_size": data.batch,
-        "network": type(network).__name__,
+        "network": type(network.own).__name__,
         "parameters": sum(p.numel() for p in network.parameters()),
         "activation": getattr(getattr(network, "activation", None), "__name__", "none"),
         "dropout": float(network.dropout),
@@ -108,7 +108,7 @@ def graph_of(network: Network) -> graph_pb2.GraphDef:
     named = {id(tensor): name.replace(".", "/") for name, tensor in tensors}
     value = torch.zeros(1, 1, 16, 16).to(next(network.parameters()))
     nodes, last = [node_proto("digit", "input", outputsize=value.shape)], "digit"
-    with torch.no_grad():
+    with torch.no_grad(), _evaluating(network):
         for layer, function in (network.layers() or {"": network}).items():
             group = f"{layer}/" if layer else ""
             traced = make_fx(partial(function))(value)
@@ -127,6 +127,17 @@ def graph_of(network: Network) -> graph_pb2.GraphDef:
                     nodes.append(node_proto(names[node], kind, inputs, outputsize=shape))
             value = function(value)
     return graph_pb2.GraphDef(node=nodes)
+
+
+@contextmanager
+def _evaluating(network: Network) -> Iterator[None]:
+    """Without dropout, and without batch normalization learning from what is shown."""
+    trains = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(trains)
 
 
 def log_dir(trainer: Trainer) -> Path | None:

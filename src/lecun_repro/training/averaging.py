@@ -19,7 +19,8 @@ class Average(nn.Module):
     """A network whose weights follow those of another, update by update.
 
     `ema`: an exponential moving average; `swa`: the mean of all weights after `start` updates (Izmailov et al. 2018).
-    Either begins as a copy of the weights after the first update that it follows, as torch's `AveragedModel` does.
+    Either begins as a copy of the weights after the first update that it follows. Buffers are not averaged: the
+    trained network's are taken, such as batch normalization's running statistics. Both as in torch's `AveragedModel`.
 
     Raises:
         BadArgument: `average` or `average_decay` outside the below.
@@ -44,6 +45,9 @@ class Average(nn.Module):
         self.kind, self.decay, self.start = kind, decay, start
         self.network = copy.deepcopy(network).requires_grad_(False)
         self._average = {p: own for p, own in zip(network.parameters(), self.network.parameters(), strict=True)}
+        saved = {id(tensor) for tensor in network.state_dict(keep_vars=True).values()}  # other buffers are constants
+        self._buffers_taken = [name for name, buffer in network.named_buffers() if id(buffer) in saved]
+        self._trained = (network,)  # in a tuple, as it is no part of this module
         self.followed: Tensor
         self.register_buffer("followed", torch.tensor(0))
 
@@ -59,7 +63,7 @@ class Average(nn.Module):
         weight = self.weights(1).item()
         for p, average in self._average.items():
             average.lerp_(p, weight)
-        self.followed += 1
+        self._done(1)
 
     def of(self, params: Sequence[Tensor]) -> list[Tensor]:
         """The averages of some parameters."""
@@ -70,4 +74,9 @@ class Average(nn.Module):
         """The averages of some parameters after so many updates that were followed elsewhere."""
         for p, average in zip(params, averages, strict=True):
             self._average[p].copy_(average)  # type: ignore[index]
+        self._done(updates)
+
+    def _done(self, updates: int) -> None:
+        for name in self._buffers_taken:
+            self.network.get_buffer(name).copy_(self._trained[0].get_buffer(name))
         self.followed += updates

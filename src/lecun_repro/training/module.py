@@ -19,6 +19,7 @@ from lecun_repro.data.datamodule import DigitsDataModule
 from lecun_repro.errors import BadArgument
 from lecun_repro.models.base import Network
 from lecun_repro.models.heads import Head, Taught
+from lecun_repro.models.plain import as_network
 from lecun_repro.randomness import pass_generator
 from lecun_repro.training.averaging import Average, Kind
 from lecun_repro.training.callbacks import PassAxis, check_callbacks, check_monitored, may_log
@@ -26,6 +27,7 @@ from lecun_repro.training.compile_cache import CompileError, compiler
 from lecun_repro.training.curvature import curvatures
 from lecun_repro.training.divergence import check_loss, check_losses
 from lecun_repro.training.evaluation import Evaluation, SplitResult
+from lecun_repro.training.forward import check_network
 from lecun_repro.training.newton import StochasticDiagonalLM
 from lecun_repro.training.optimizers import NotTraceable, grouped
 from lecun_repro.training.updates import (
@@ -57,7 +59,8 @@ class DigitClassifier(LightningModule):
     dropout, and the learning rate's schedule is stepped.
 
     Args:
-        network: The network, a subclass of `lecun_repro.Network`.
+        network: The network, a subclass of `lecun_repro.Network`, or any module from digits (n, 1, 16, 16) to outputs
+            (n, 10).
         head: Output activation and loss: `TanhMSE` or `CrossEntropy`, a subclass of `lecun_repro.Head`.
         optimizer: Makes the optimizer from the parameters (from YAML: the key `optimizer` at the top).
         lr_scheduler: Makes the schedule from the optimizer (from YAML: `lr_scheduler`).
@@ -79,7 +82,7 @@ class DigitClassifier(LightningModule):
 
     def __init__(
         self,
-        network: Network,
+        network: Network | nn.Module,
         head: Head,
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] = article_sgd,
         lr_scheduler: Callable[[Optimizer], LRScheduler | ReduceLROnPlateau] | None = None,
@@ -95,8 +98,8 @@ class DigitClassifier(LightningModule):
         self.automatic_optimization = False
         if lr_interval not in ("epoch", "step"):
             raise BadArgument("lr_interval", lr_interval, "epoch, step")
-        self.network, self.head = network, head
-        self.average = None if average is None else Average(network, average, average_decay)
+        self.network, self.head = as_network(network), head
+        self.average = None if average is None else Average(self.network, average, average_decay)
         self.average_start, self.lr_interval = average_start, lr_interval
         self.param_groups = param_groups or {}
         self.make_optimizer, self.make_lr_scheduler = optimizer, lr_scheduler
@@ -111,9 +114,9 @@ class DigitClassifier(LightningModule):
         self._updates: Updates
         self._compiled_updates: CompiledUpdates | None = None
         self.lessons: Tensor | None = None  # what teachers say of each copy of the digits: (copies, n, 10)
-        self._keep: Tensor | None = None
         self._targets: Tensor | None = None
         self._presented = 0
+        self._masks: torch.Generator
         self._pass_loss: list[Tensor] = []
 
     def forward(self, images: Tensor) -> Tensor:
@@ -158,7 +161,7 @@ class DigitClassifier(LightningModule):
             check_monitored(given, [f"{score}/{split}{kind}" for split in splits for kind in kinds for score in SCORES])
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        optimizer = self.make_optimizer(grouped(self.network, self.param_groups))  # type: ignore[arg-type]
+        optimizer = self.make_optimizer(grouped(self.network.own, self.param_groups))  # type: ignore[arg-type]
         if self.make_lr_scheduler is None:
             return optimizer
         return [optimizer], [self.make_lr_scheduler(optimizer)]  # stepped by the updates or in `on_train_epoch_end`
@@ -177,6 +180,16 @@ class DigitClassifier(LightningModule):
             )
         if self.trainer.precision not in ("32-true", "64-true"):
             raise ValueError(f"trainer.precision is {self.trainer.precision}; allowed: 32-true, 64-true")
+        self.check_network(self._data(), self._data().updates_per_pass)
+
+    def check_network(self, data: DigitsDataModule, updates: int) -> None:
+        """Refuses a network that could not be trained by so many updates per pass on these digits.
+
+        Raises:
+            BadArgument: with the reason.
+        """
+        left = data.n_train % data.batch if updates > data.n_train // data.batch else 0
+        check_network(self.network, data.batch, left)
 
     # -----------------------------------------------------------------------------------------------------------------
     # Updates
@@ -247,11 +260,9 @@ class DigitClassifier(LightningModule):
         if isinstance(self.head, Taught):
             said = self.lessons[self._data().shown_in(self.current_epoch)]  # type: ignore[index]
             self._targets = self.head.targets(said.to(next(self.network.parameters())))
-        if self.network.dropout:
-            # The masks of a whole pass at once: they then depend on the pass alone, not on its blocks.
-            generator = pass_generator(self.seed, self.current_epoch, "dropout")
-            n = self._data().n_train
-            self._keep = torch.rand((n, self.network.dropout_units), generator=generator) >= self.network.dropout
+        # Drawn from block by block, and so depending on the pass alone.
+        self._masks = pass_generator(self.seed, self.current_epoch, "dropout")
+        self._updates.generator = pass_generator(self.seed, self.current_epoch, "network")
         if isinstance(optimizer := self._optimizer(), StochasticDiagonalLM):
             self._refresh_curvature(optimizer)
 
@@ -271,8 +282,9 @@ class DigitClassifier(LightningModule):
         self._presented = digits.stop
         targets = labels if self._targets is None else self._targets[digits].view(*labels.shape, -1)
         examples: Examples = (self.network.prepare(images), targets)
-        if self._keep is not None:
-            examples = (*examples, self._keep[digits].to(self.device).view(*labels.shape, -1))
+        if self.network.dropout:
+            drawn = torch.rand((*labels.shape, self.network.dropout_units), generator=self._masks)
+            examples = (*examples, (drawn >= self.network.dropout).to(self.device))
         if labels.shape[1] >= LARGE_BATCH:
             keep_freed_memory()
         update = self._update_call(examples)

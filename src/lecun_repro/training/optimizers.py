@@ -196,18 +196,19 @@ class PureStep:
 
     Args:
         optimizer: The optimizer.
-        flat: Whether each group's parameters go through the step as one vector.
+        flat: For each group, whether its parameters go through the step as one vector.
         stepped: The same optimizer on other parameters after a step, which tells what the state consists of.
     """
 
-    def __init__(self, optimizer: Optimizer, flat: bool, stepped: Optimizer) -> None:
+    def __init__(self, optimizer: Optimizer, flat: Sequence[bool], stepped: Optimizer) -> None:
         self.optimizer = optimizer
         self.varying: set[str] = set()  # names of numbers that were seen to change, beside INPUTS
         self.slots: list[Slot] = []
         for i, (own, other) in enumerate(zip(optimizer.param_groups, stepped.param_groups, strict=True)):
             states = [stepped.state.get(p, {}) for p in trained(other)]
             params = trained(own)
-            self.slots += [Slot(i, params, states[0])] if flat else map(Slot, repeat(i), ([p] for p in params), states)
+            whole = [Slot(i, params, states[0])]
+            self.slots += whole if flat[i] else map(Slot, repeat(i), ([p] for p in params), states)
 
     @property
     def params(self) -> list[Tensor]:
@@ -318,7 +319,7 @@ def _parts(tensor: Tensor, slot: Slot) -> Sequence[Tensor]:
 
 
 def pure_step(optimizer: Optimizer) -> PureStep:
-    """The optimizer's step as a function, on one vector per group where that is the same.
+    """The optimizer's step as a function, on one vector for each group where that is the same.
 
     Whether it is is found by taking two real steps of a twin with random gradients.
 
@@ -335,19 +336,22 @@ def pure_step(optimizer: Optimizer) -> PureStep:
             if value is not None and not isinstance(value, Tensor):
                 raise NotTraceable(f"it keeps {name} in its state as {type(value).__name__} and not as a tensor")
     reason = "its step() is another one when traced"
-    for flat in (True, False):
+    flat = [True] * len(optimizer.param_groups)
+    for _ in range(2):  # then without the groups where it is not
         step, expected = PureStep(once, flat, once), PureStep(twice, flat, twice)
         values = torch.tensor(step.values(), dtype=torch.float64)
         try:
             after = step(step.read(), grads, values)
-            leaves = zip(tree_leaves(after), tree_leaves(expected.read()), strict=True)
-            if not all(a.shape == b.shape and torch.allclose(a, b, rtol=1e-9, atol=1e-12) for a, b in leaves):
+            same = [_same(mine, own) for mine, own in zip(after, expected.read(), strict=True)]
+            if not all(same):
+                flat = same
                 continue
             graphs = []
             for made in (step, expected):
                 graphs.append(make_fx(functionalize(_as_function(made)))(made.read(), grads, values))
         except Exception as error:
             reason = f"its step() cannot be traced ({type(error).__name__}: {' '.join(str(error).split())[:120]})"
+            flat = [False] * len(flat)
             continue
         if any(torch.Tag.nondeterministic_seeded in getattr(n.target, "tags", ()) for n in graphs[0].graph.nodes):
             raise NotTraceable("its step() draws random numbers")
@@ -355,6 +359,11 @@ def pure_step(optimizer: Optimizer) -> PureStep:
             raise NotTraceable("it counts its steps in Python: traced after one step and after two, step() differs")
         return PureStep(optimizer, flat, once)
     raise NotTraceable(reason)
+
+
+def _same(ours: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    leaves = zip(tree_leaves(ours), tree_leaves(other), strict=True)
+    return all(a.shape == b.shape and torch.allclose(a, b, rtol=1e-9, atol=1e-12) for a, b in leaves)
 
 
 def _as_function(step: PureStep) -> Callable[[Tree, Sequence[Tensor], Tensor], Tree]:

@@ -11,8 +11,8 @@ import ctypes
 import platform
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import Any
 from unittest import mock
 
@@ -27,18 +27,22 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from lecun_repro.errors import BadArgument, one_line
 from lecun_repro.models.base import Network
 from lecun_repro.models.heads import Head
 from lecun_repro.training.averaging import Average
 from lecun_repro.training.compile_cache import CompileError, load_or_build
+from lecun_repro.training.forward import Drawing, Effects, effects
 from lecun_repro.training.fusion import materialise
 from lecun_repro.training.optimizers import pure_step
 
 aten = torch.ops.aten
 
-# Operations for which inductor has no code, and torch's own formula of them in plain ones: weight normalization.
+# Operations for which inductor has no code, and torch's own formula of them in plain ones: weight normalization; batch
+# normalization, which changes its buffers without saying so; and layers' products, which `fusion` knows as `mm` alone.
 PLAINER: dict[Any, Any] = {
-    **get_decompositions([aten._weight_norm_interface]),
+    **get_decompositions([aten._weight_norm_interface, aten.addmm]),
+    **get_decompositions([aten.native_batch_norm, aten._native_batch_norm_legit, aten.native_batch_norm_backward]),
     aten._weight_norm_interface_backward.default: aten._weight_norm_differentiable_backward.default,
 }
 
@@ -93,6 +97,7 @@ class Updates:
         schedule: A schedule that is stepped with every update.
         clip: How gradients are clipped.
         average: Averaged weights, which follow every update.
+        generator: Where the random numbers come from that the network draws itself.
     """
 
     network: Network
@@ -101,10 +106,22 @@ class Updates:
     schedule: LRScheduler | None = None
     clip: Clip | None = None
     average: Average | None = None
+    generator: torch.Generator = field(default_factory=torch.Generator)
+    seen: dict[torch.Size, Effects] = field(default_factory=dict)  # of digits of each shape
 
     def loss(self, prepared: Tensor, labels: Tensor, keep: Tensor | None = None) -> Tensor:
         """The loss that one update descends: its digits' mean, with the units that `keep` leaves in."""
-        return self.head.training_loss(self.network.outputs(prepared, keep), labels)
+        draws = self.effects((prepared, labels) if keep is None else (prepared, labels, keep)).draws
+        with Drawing(partial(torch.rand, generator=self.generator)) if draws else nullcontext():
+            outputs = self.network.outputs(prepared, keep)
+        return self.head.training_loss(outputs, labels)
+
+    def effects(self, example: Sequence[Tensor]) -> Effects:
+        """What a forward pass does beside its outputs, with one update's worth of `Examples`."""
+        prepared, _, *masks = example
+        if prepared.shape not in self.seen:
+            self.seen[prepared.shape] = effects(self.network, (prepared, *masks))
+        return self.seen[prepared.shape]
 
 
 def eager_updates(updates: Updates, examples: Examples) -> Tensor:
@@ -154,7 +171,7 @@ class CompiledUpdates:
         if self._shape is None:
             self._shape = shape
         if shape == self._shape:
-            self._runner(examples, self._numbers(0))
+            self._runner((*examples, *self._drawn(examples, torch.empty)), self._numbers(0))
         return shape == self._shape
 
     def __call__(self, examples: Examples) -> Tensor:
@@ -166,12 +183,18 @@ class CompiledUpdates:
             examples = tuple(x[1:] for x in examples)
             return torch.cat([first, self(examples)]) if len(examples[0]) else first
         numbers = self._numbers(len(examples[0]))
+        examples = (*examples, *self._drawn(examples, partial(torch.rand, generator=self.updates.generator)))
         run = self._runner(examples, numbers)
         with torch.no_grad():
             leaves, shape = tree_flatten(self._carry())
             after, losses = run(leaves, (numbers, *examples))
             self._write(tree_unflatten(after, shape), len(losses))
         return losses
+
+    def _drawn(self, examples: Examples, make: Callable[..., Tensor]) -> Examples:
+        """What the network itself draws in these updates, (updates, numbers), if it draws."""
+        draws = self.updates.effects(tuple(x[0] for x in examples)).draws
+        return (make((len(examples[0]), draws)).to(examples[0].device),) if draws else ()
 
     def _look_again(self) -> None:
         """Another momentum, say, may mean another state."""
@@ -199,13 +222,21 @@ class CompiledUpdates:
         return torch.cat([values, weights], 1).to(self.step.params[0].device)
 
     def _carry(self) -> list:
-        """Parameters and the optimizer's state, and the averaged weights where there are some."""
+        """Parameters and the optimizer's state, the averaged weights where there are some, and buffers that change."""
         average = self.updates.average
-        return [self.step.read(), [] if average is None else self.step.pack(average.of(self.step.params))]
+        averages = [] if average is None else self.step.pack(average.of(self.step.params))
+        return [self.step.read(), averages, [buffer.clone() for buffer in self._buffers().values()]]
+
+    def _buffers(self) -> dict[str, Tensor]:
+        """The buffers that the network's forward pass changes."""
+        changes = {name for effects in self.updates.seen.values() for name in effects.changes}
+        return {name: buffer for name, buffer in self.updates.network.named_buffers() if name in changes}
 
     def _write(self, carry: list, n: int) -> None:
-        tree, averages = carry
+        tree, averages, buffers = carry
         self.step.write(tree)
+        for buffer, value in zip(self._buffers().values(), buffers, strict=True):
+            buffer.copy_(value)
         if self.updates.average is not None:
             self.updates.average.put(self.step.params, self.step.unpack(averages), n)
 
@@ -226,17 +257,23 @@ class CompiledUpdates:
         """One update as a graph of plain tensor operations: (carry, example) -> (carry, loss)."""
         updates, step = self.updates, self.step
         names: dict[Tensor, str] = {p: f"network.{name}" for name, p in updates.network.named_parameters()}
-        outputs = _Outputs(updates.network)
+        outputs, draws = _Outputs(updates.network), updates.effects(tuple(x[0] for x in xs[1:])).draws
+        buffers = [f"network.{name}" for name in self._buffers()]
         leaves, shape = tree_flatten(self._carry())
         count = len(step.inputs)
 
         def update(carry: list[Tensor], example: tuple[Tensor, ...]):
             numbers, prepared, labels, *masks = example
-            tree, averages = tree_unflatten(list(carry), shape)
+            tree, averages, kept = tree_unflatten(list(carry), shape)
+            kept = [buffer.clone() for buffer in kept]
+            uniform = _Uniform(masks.pop()) if draws else None
             with torch.enable_grad(), self._dropout(numbers[count]):
                 weights = [p.detach().requires_grad_() for p in step.weights(tree)]
                 given = {names[p]: weight for p, weight in zip(step.params, weights, strict=True)}
-                loss = updates.head.training_loss(functional_call(outputs, given, (prepared, *masks)), labels)
+                given |= dict(zip(buffers, kept, strict=True))
+                with Drawing(uniform) if uniform else nullcontext():
+                    made = functional_call(outputs, given, (prepared, *masks))
+                loss = updates.head.training_loss(made, labels)
                 grads = list(torch.autograd.grad(loss, weights, allow_unused=True))
             for p, grad in zip(step.params, grads, strict=True):
                 if grad is None:
@@ -248,13 +285,23 @@ class CompiledUpdates:
             averages = [
                 a.lerp(t["param"], numbers[count + 1].to(a.dtype)) for a, t in zip(averages, tree, strict=False)
             ]
-            return tree_flatten([tree, averages])[0], loss.detach()
+            return tree_flatten([tree, averages, kept])[0], loss.detach()
 
-        with torch.no_grad():
-            sample = leaves, tuple(x[0] for x in xs)
-            # Traced with in-place operations first, then once more without them.
-            graph = make_fx(functionalize(make_fx(update, PLAINER)(*sample)))(*sample)
-        return materialise(graph)
+        sample = leaves, tuple(x[0] for x in xs)
+        try:
+            with torch.no_grad():
+                traced = make_fx(update, PLAINER)(*sample)
+                own = type(updates.network.own)
+                ours = own.__module__.startswith("lecun_repro.")
+                if not ours and make_fx(update, PLAINER)(*sample).code != traced.code:
+                    raise CompileError(f"{own.__name__}'s forward pass is another one each time")
+                # Traced with in-place operations first, then once more without them.
+                return materialise(make_fx(functionalize(traced))(*sample))
+        except (BadArgument, CompileError):
+            raise
+        except Exception as error:
+            why = f"{type(error).__name__}: {one_line(str(error))[:160]}"
+            raise CompileError(f"{type(updates.network.own).__name__} cannot be traced ({why})") from error
 
 
 def changed(before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]]) -> set[str]:
@@ -266,6 +313,17 @@ def changed(before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]]) -
         for name in new
         if name not in ("lr", "initial_lr") and type(new[name]) in kinds and old.get(name) != new[name]
     }
+
+
+class _Uniform:
+    """Numbers that are taken one after the other."""
+
+    def __init__(self, numbers: Tensor) -> None:
+        self.numbers, self.taken = numbers, 0
+
+    def __call__(self, n: int) -> Tensor:
+        self.taken += n
+        return self.numbers[self.taken - n : self.taken]
 
 
 class _Outputs(torch.nn.Module):
