@@ -82,7 +82,7 @@ class Fits:
 
 def searching(fits: Fits, most: int | None = 30, seconds: float = 1e9, name: str = "s", jobs: int = 1) -> Searching:
     Path("space.yaml").write_text(SPACE)
-    sampler, pruner = builder(None, TPESampler), MedianPruner(n_startup_trials=3, n_warmup_steps=1)
+    sampler, pruner = builder("sampler", None, TPESampler), MedianPruner(n_startup_trials=3, n_warmup_steps=1)
     studies = Studies(Path("logs") / name, name, {}, sampler, 7, pruner)
     made = Searching(
         Made(name, {}, load_space("space.yaml"), [], ["1/2", "2/2"], [3, 4]), studies, most, seconds, jobs, "local"

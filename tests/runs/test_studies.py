@@ -16,7 +16,7 @@ from lecun_repro.runs.studies import JOURNAL, Studies, builder
 def studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Studies]:
     monkeypatch.chdir(tmp_path)
 
-    def make(sampler=builder(None, TPESampler, n_startup_trials=3), rules=None, seed: int = 1) -> Studies:  # noqa: B008
+    def make(sampler=builder("sampler", None, TPESampler, n_startup_trials=3), rules=None, seed: int = 1) -> Studies:  # noqa: B008
         return Studies(Path("study"), "study", rules or {"space": "a"}, sampler, seed, NopPruner())
 
     return make
@@ -78,9 +78,15 @@ def test_another_search_of_the_same_name_is_refused(studies) -> None:
 
 def test_a_grid_ends_when_it_is_through(studies) -> None:
     grid = builder(
-        {"class_path": "optuna.samplers.GridSampler", "init_args": {"search_space": {"x": [1, 2]}}}, TPESampler
+        "sampler",
+        {"class_path": "optuna.samplers.GridSampler", "init_args": {"search_space": {"x": [1, 2]}}},
+        TPESampler,
     )
     assert isinstance(grid(3), GridSampler)
+    with pytest.raises(
+        BadArgument, match=r"^sampler: optuna.samplers.GridSampler; allowed: a class that can be built \("
+    ):
+        builder("sampler", {"class_path": "optuna.samplers.GridSampler"}, TPESampler)
     seen = []
     for _ in range(2):
         with studies(grid).next_trial(None) as trial:

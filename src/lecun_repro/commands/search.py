@@ -103,19 +103,19 @@ def search(
         logs / name,
         name,
         rules | {"commit": commit_of(config, space)},
-        builder(plain(sampler), TPESampler),
+        builder("sampler", plain(sampler), TPESampler),
         sampler_seed,
-        builder(plain(pruner), MedianPruner, n_warmup_steps=pruned_after)(),
+        builder("pruner", plain(pruner), MedianPruner, n_warmup_steps=pruned_after)(),
         compared=list(rules),
     )
     given = {key: value for key, value in locals().items() if key in inspect.signature(search).parameters}
     plan = Plan(name, base, tree, extra, parts, listed(seeds))
     searching = Searching(plan, studies, trials, seconds, jobs, backend)
-    interrupted: Interrupted | None = None
+    ended: Exception | None = None
     try:
         searching.run()
-    except Interrupted as error:
-        interrupted = error
+    except (Interrupted, UserError) as error:
+        ended = error
     path = Path(out) / f"{name}.json"
     if searching.counts()["COMPLETE"]:
         record = record_of(studies, name, command(given), config, passes)
@@ -125,8 +125,8 @@ def search(
         from lecun_repro.commands.report import report  # matplotlib, which the fits do not need
 
         report(str(path))
-    if interrupted:
-        raise interrupted
+    if ended:
+        raise ended
     if not searching.counts()["COMPLETE"]:
         raise UserError(f"{name}: no trial is complete{searching.last_failure}")
     if searching.failures:

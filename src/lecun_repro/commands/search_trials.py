@@ -125,7 +125,7 @@ class Searching:
                 if self._failures_in_a_row >= MOST_FAILURES:
                     raise UserError(f"{MOST_FAILURES} trials in a row failed{self.last_failure}")
         except Exception:
-            if not self.fits.stopping:
+            if not self.fits.stopping and self.jobs > 1:
                 self.fits.stop()  # the other threads'
             raise
 

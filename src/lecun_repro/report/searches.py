@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
 from lecun_repro.errors import BadArgument
@@ -230,6 +231,7 @@ def best_figure(search: Search) -> Figure:
     axes.step(numbers, best, where="post", color=GREEN, linewidth=1.6, label="best so far")
     low, high = float(best[-1]), float(np.quantile(errors, 0.9))
     axes.set_ylim(low - 0.15 * (high - low + 0.1), high + 0.6 * (high - low + 0.1))  # the worst need not be seen
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("trial")
     axes.set_ylabel("error on digits held out, %")
     axes.legend(frameon=False, loc="upper right")
@@ -262,6 +264,7 @@ def settings_figure(search: Search) -> Figure | None:
         axes.set_visible(False)
     for axes in grid[::columns]:
         axes.set_ylabel("error held out, %")
+    grid[0].set_title("circle: the best", fontsize=8, loc="left", color=VERMILION)
     low, high = errors[0], float(np.quantile(errors, 0.9))
     grid[0].set_ylim(low - 0.15 * (high - low + 0.1), high + 0.3 * (high - low + 0.1))
     return figure

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lecun_repro.errors import BadArgument
+from lecun_repro.errors import BadArgument, one_line
 from lecun_repro.runs.folders import lock
 
 try:
@@ -187,11 +187,15 @@ def mend(journal: Path) -> None:
         writers.release()
 
 
-def builder(spec: dict[str, Any] | None, default: Callable[..., Any], **arguments: Any) -> Callable[..., Any]:
+def builder(key: str, spec: dict[str, Any] | None, default: Callable[..., Any], **arguments: Any) -> Callable[..., Any]:
     """Makes objects of a configured class, or of `default` with `arguments`; given a seed, if the class takes one.
 
     Args:
+        key: What the class is configured by.
         spec: `class_path` and `init_args`, or None.
+
+    Raises:
+        BadArgument: The class cannot be built with these arguments.
     """
     if spec is not None:
         module, _, name = spec["class_path"].rpartition(".")
@@ -204,4 +208,9 @@ def builder(spec: dict[str, Any] | None, default: Callable[..., Any], **argument
         seeded = {"seed": seed} if seed is not None and "seed" in parameters else {}
         return default(**arguments | seeded)
 
+    try:
+        make(0)
+    except Exception as error:  # of Optuna's checks, or for want of a package
+        given = spec["class_path"] if spec else default.__name__
+        raise BadArgument(key, given, f"a class that can be built ({one_line(str(error))[:200]})") from None
     return make
