@@ -71,3 +71,14 @@ def test_products_with_constants_keep_their_values() -> None:
     x = torch.rand(2, 4)
     graph = materialise(make_fx(lambda x: left @ (x @ right))(x))
     torch.testing.assert_close(graph(x), left @ (x @ right))
+
+
+def test_divisions_by_a_scalar_become_products_and_long_sums_partial_ones() -> None:
+    def function(x: Tensor, row: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return x / x.sum(), torch.arange(3) / torch.tensor(2), row @ matrix
+
+    inputs = torch.rand(5, dtype=torch.float64), torch.rand((1, 192), dtype=torch.float64), torch.rand(192, 30).double()
+    graph = materialise(make_fx(function)(*inputs))
+    assert targets(graph).count(torch.ops.aten.div.Tensor) == 1  # that of integers
+    assert targets(graph).count(torch.ops.aten.sum.dim_IntList) == 2
+    torch.testing.assert_close(graph(*inputs), function(*inputs), rtol=1e-14, atol=0)

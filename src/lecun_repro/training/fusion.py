@@ -17,6 +17,8 @@ aten = torch.ops.aten
 # Matrix products of up to so many multiply-accumulates are loops of their own; above it, calls of the BLAS library.
 # A library call costs more than a microsecond whatever its size; H2's product for one digit has 57,600.
 SMALL_PRODUCT = 2**16
+# A sum with one accumulator waits for each addition. So the few long ones of a layer are made of sums of so many.
+FEW_OUTPUTS, PARTIAL_SUM = 64, 16
 VIEWS = {
     operator.getitem,
     aten.detach.default,
@@ -38,6 +40,7 @@ def materialise(graph: fx.GraphModule) -> fx.GraphModule:
     """Rewrites the graph in place, leaving its values as they are, and returns it.
 
     - small matrix products become broadcast products and sums, which fuse into loops without a call;
+    - divisions by a scalar become products with its inverse;
     - their operands, gathered rows, scalars and gradients are computed once and kept.
     """
     kept: set[fx.Node] = set()
@@ -46,8 +49,8 @@ def materialise(graph: fx.GraphModule) -> fx.GraphModule:
             continue
         shape = _shape(node)
         if node.target is aten.embedding.default or (not shape and node.target not in VIEWS):
-            if node.target is aten.embedding.default:
-                _keep(graph.graph, node.args[0], kept)
+            if node.target is aten.embedding.default and node.args[0].target is aten.constant_pad_nd.default:
+                _keep(graph.graph, node.args[0].args[0], kept)  # a transposition within a gather is a scalar loop
             _keep(graph.graph, node, kept)
         elif node.target is aten.cat.default and len(shape) == 1:  # the flat vector of gradients
             for part in node.args[0]:
@@ -56,6 +59,8 @@ def materialise(graph: fx.GraphModule) -> fx.GraphModule:
             for operand in node.args:
                 _keep(graph.graph, operand, kept)
             _replace_product(graph.graph, node)
+        elif node.target is aten.div.Tensor and all(map(_is_float, node.args)) and shape and not _shape(node.args[1]):
+            _multiply_instead(graph.graph, node, kept)
     graph.graph.eliminate_dead_code()
     graph.recompile()
     return graph
@@ -65,6 +70,10 @@ def _shape(node: fx.Node) -> torch.Size:
     if node.op == "get_attr":  # a constant
         return getattr(node.graph.owning_module, str(node.target)).shape
     return node.meta["tensor_meta"].shape
+
+
+def _is_float(operand: Any) -> bool:
+    return isinstance(operand, fx.Node) and operand.meta["tensor_meta"].dtype.is_floating_point
 
 
 def _keep(graph: fx.Graph, node: fx.Node, kept: set[fx.Node]) -> None:
@@ -82,12 +91,30 @@ def _keep(graph: fx.Graph, node: fx.Node, kept: set[fx.Node]) -> None:
     kept.update((node, copy))
 
 
+def _multiply_instead(graph: fx.Graph, node: fx.Node, kept: set[fx.Node]) -> None:
+    """Of a division by a scalar."""
+    tensor, scalar = node.args
+    with graph.inserting_before(node):
+        inverse = graph.call_function(aten.reciprocal.default, (scalar,))
+        inverse.meta = dict(scalar.meta)
+        product = graph.call_function(aten.mul.Tensor, (tensor, inverse))
+    product.meta = dict(node.meta)
+    node.replace_all_uses_with(product)
+    graph.erase_node(node)
+    _keep(graph, inverse, kept)
+
+
 def _replace_product(graph: fx.Graph, node: fx.Node) -> None:
     left, right = node.args
+    (rows, columns), length = _shape(node), _shape(left)[1]
     with graph.inserting_before(node):
         left = graph.call_function(aten.unsqueeze.default, (left, 2))
         right = graph.call_function(aten.unsqueeze.default, (right, 0))
         product = graph.call_function(aten.mul.Tensor, (left, right))
+        if rows * columns <= FEW_OUTPUTS and not length % PARTIAL_SUM:
+            shape = [rows, length // PARTIAL_SUM, PARTIAL_SUM, columns]
+            product = graph.call_function(aten.view.default, (product, shape))
+            product = graph.call_function(aten.sum.dim_IntList, (product, [2]))
         total = graph.call_function(aten.sum.dim_IntList, (product, [1]))
     total.meta = dict(node.meta)
     node.replace_all_uses_with(total)
