@@ -93,7 +93,7 @@ def _keep(graph: fx.Graph, node: fx.Node, kept: set[fx.Node]) -> None:
 
 def _multiply_instead(graph: fx.Graph, node: fx.Node, kept: set[fx.Node]) -> None:
     """Of a division by a scalar."""
-    tensor, scalar = node.args
+    tensor, scalar = node.all_input_nodes
     with graph.inserting_before(node):
         inverse = graph.call_function(aten.reciprocal.default, (scalar,))
         inverse.meta = dict(scalar.meta)
@@ -105,7 +105,8 @@ def _multiply_instead(graph: fx.Graph, node: fx.Node, kept: set[fx.Node]) -> Non
 
 
 def _replace_product(graph: fx.Graph, node: fx.Node) -> None:
-    left, right = node.args
+    operands: Any = node.args  # one tensor may be both
+    left, right = operands
     (rows, columns), length = _shape(node), _shape(left)[1]
     with graph.inserting_before(node):
         left = graph.call_function(aten.unsqueeze.default, (left, 2))
