@@ -78,6 +78,7 @@ def test_in_full_says_all_that_rows_differ_in(path: Path) -> None:
         "lecun_repro.ConvNet1989": {"activation", "dropout", "output_bias"},
         "lecun_repro.FullyConnected1989": {"activation", "output_bias"},
         "lecun_repro.MicroViT": {"patch", "width", "heads", "blocks", "hidden", "dropout"},
+        "lecun_repro.LaterConvNet": {"activation", "output_bias"},
         "lecun_repro.WideConvNet": {"widths", "dropout"},
     }
     assert wanted[network["class_path"]] <= network["init_args"].keys()

@@ -37,7 +37,7 @@ def test_fits_a_shortened_run(row: str, capsys: pytest.CaptureFixture[str]) -> N
     batch = 60 if given == "full" else min(given, 30)
     flags = "--data.source digits --data.draw article --data.train_size 60 --data.test_size 40 --model.compile false"
     flags += f" --data.batch_size {given if given == 'full' else batch} --trainer.max_epochs 2"
-    flags += " --trainer.check_val_every_n_epoch 1"
+    flags += " --trainer.check_val_every_n_epoch 1 --data.frame article"
     if "taught" in row:
         main(["fit", "--config", str(CONFIGS["teacher"]), *flags.split()])
         flags += " --data.copies 2 --model.head.teachers lightning_logs/teacher/version_0/checkpoints/last.ckpt"

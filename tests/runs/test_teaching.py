@@ -96,6 +96,7 @@ TEACHER = """
 seed_everything: 1337
 trainer: {max_epochs: 2, logger: {class_path: TensorBoardLogger, init_args: {save_dir: lightning_logs}}}
 model: {network: {class_path: WideConvNet, init_args: {widths: [2, 2, 2, 2, 2]}}, head: CrossEntropy, compile: false}
+optimizer: {class_path: SGD, init_args: {lr: 0.1}}
 data: {batch_size: 32, source: digits, train_size: 100, test_size: 50}
 """
 PUPIL = TEACHER.replace("WideConvNet, init_args: {widths: [2, 2, 2, 2, 2]}", "ConvNet1989").replace(
