@@ -1,0 +1,53 @@
+"""The report beyond the article, from records made up here."""
+
+from pathlib import Path
+
+import pytest
+
+from lecun_repro.report import beyond
+from lecun_repro.runs.results import RunResult
+from lecun_repro.training.evaluation import SplitResult
+
+FILE = beyond.rules(Path(__file__).parents[2] / "results" / "beyond.toml")
+
+
+def run(row: str, seed: int, test: int, unseen: int, train: int = 7291) -> RunResult:
+    def split(n: int, misses: int) -> SplitResult:
+        missed = [(seed + 7 * k) % n for k in range(misses)]
+        return SplitResult(n, 0.1, 100 * misses / n, misses, missed, [0] * misses)
+
+    splits = {"train": split(train, 30), "test": split(2007, test), "unseen": split(7993, unseen)}
+    return RunResult(row, seed, "mnist", "article", 10, 570, 9760, True, 60.0, 20.0, splits, [], {"torch": "2"}, "x")
+
+
+ROWS = {
+    "4_frame": [run("4_frame", seed, 30 + seed, 110 + seed) for seed in range(5)],
+    "5_taught": [run("5_taught", seed, 16, 80 + seed) for seed in range(5)],
+    "6_50k": [run("6_50k", seed, 20, 60, 50_000) for seed in range(5)],
+}
+
+
+def test_errors_are_those_of_all_ten_thousand() -> None:
+    assert beyond.all_digits(ROWS["5_taught"]) == pytest.approx([0.96, 0.97, 0.98, 0.99, 1.0])
+
+
+def test_what_was_asked_is_answered_by_the_best_row_of_each_size() -> None:
+    small, large = beyond.asked_table(ROWS, FILE["asked"]).splitlines()[2:]
+    assert "| `5_taught` | 5 | 0.98 ± 0.02 |" in small and small.endswith("| *reached* |")
+    assert "| `6_50k` | 5 | 0.80 ± 0.00 |" in large and large.endswith("| *not reached* |")
+    missing, *_ = beyond.asked_table({"5_taught": ROWS["5_taught"]}, FILE["asked"]).splitlines()[3:]
+    assert missing.count("\N{EN DASH}") == 5
+
+
+def test_the_document_says_rules_steps_and_recipe() -> None:
+    tried = [beyond.Tried("5_taught", "--data.batch_size 64", 1_312_380, 1.1, 1.6, 3.7, 80.0)]
+    text = beyond.document("beyond", ROWS, FILE, tried, ["beyond_story.png"])
+    assert "| `4_frame` → `5_taught` | 5, 5 | -0.46 |" in text
+    assert FILE["choice"]["strength"] in text
+    assert "| `5_taught` | `--data.batch_size 64` | 1.3 | 1.10 | 1.60 | 3.70 | 80 |" in text
+    assert text.count("\n10. ") == 1
+
+
+def test_settings_were_chosen_before_and_without_test_digits() -> None:
+    assert "test digits are not loaded" in FILE["choice"]["digits"]
+    assert FILE["asked"]["7,291 digits"] == {"most": 1.0, "aim": 0.8}
