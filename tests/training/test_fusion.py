@@ -77,8 +77,9 @@ def test_divisions_by_a_scalar_become_products_and_long_sums_partial_ones() -> N
     def function(x: Tensor, row: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return x / x.sum(), torch.arange(3) / torch.tensor(2), row @ matrix
 
+    torch.manual_seed(1)
     inputs = torch.rand(5, dtype=torch.float64), torch.rand((1, 192), dtype=torch.float64), torch.rand(192, 30).double()
     graph = materialise(make_fx(function)(*inputs))
     assert targets(graph).count(torch.ops.aten.div.Tensor) == 1  # that of integers
     assert targets(graph).count(torch.ops.aten.sum.dim_IntList) == 2
-    torch.testing.assert_close(graph(*inputs), function(*inputs), rtol=1e-14, atol=0)
+    torch.testing.assert_close(graph(*inputs), function(*inputs), rtol=1e-12, atol=0)
