@@ -9,7 +9,8 @@ import pytest
 
 from lecun_repro.commands.report import report
 from lecun_repro.errors import UserError
-from lecun_repro.report.results import load, load_diverged, paired
+from lecun_repro.report.comparison import compare
+from lecun_repro.report.results import load, load_diverged
 from lecun_repro.report.search import load_search
 from lecun_repro.runs.results import Point, RunResult, as_text
 
@@ -104,12 +105,13 @@ def test_claims_are_not_answered_on_digits_held_out(good: dict[str, Any], tmp_pa
         report(str(tmp_path / "claims.json"))
 
 
-def test_runs_of_two_folds_are_not_paired(good: dict[str, Any]) -> None:
+def test_runs_of_two_folds_are_not_compared(good: dict[str, Any]) -> None:
     good["holdout"] = good.pop("test")
     good["curve"] = {"holdout": {"pass": [1], "loss": [0.5], "misses": [2]}}
     before, other = (RunResult.read(good | {"fold": fold}, "") for fold in ("1/5", "2/5"))
     assert RunResult.read(before.to_json(), "") == before
-    assert paired({"a": [before], "b": [before]}, "a", "b") and not paired({"a": [before], "b": [other]}, "a", "b")
+    assert compare({"a": [before] * 2, "b": [before] * 2}, "a", "b")
+    assert not compare({"a": [before] * 2, "b": [other] * 2}, "a", "b")
 
 
 def test_fields_of_later_versions_are_ignored_and_their_splits_kept(good: dict[str, Any], tmp_path: Path) -> None:

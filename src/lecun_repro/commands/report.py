@@ -11,6 +11,7 @@ from lecun_repro.report import article, beyond, claims, pages, paper, plain, sea
 from lecun_repro.report.configurations import published_rows
 from lecun_repro.report.printed import claims_in_short, rows_in_short
 from lecun_repro.report.results import load, load_diverged, load_tested, on_test_digits
+from lecun_repro.report.rules import read_rules
 from lecun_repro.report.search import load_search
 from lecun_repro.report.tables import diverged_note
 
@@ -57,9 +58,12 @@ def report(results: str = "results/article.json") -> None:
     elif not of_folder or not all(map(on_test_digits, [*rows.values(), *draws.values()])):
         text = plain.document(name, rows, draws, save(plain.figures(name, rows), path.parent))
     elif name == "1989":
-        text = paper.document(name, rows, held_out, save(paper.figures(name, rows), path.parent))
+        shown = save(paper.figures(name, rows), path.parent)
+        text = paper.document(name, rows, held_out, shown, read_rules(path))
     else:
-        text = article.document(name, rows, draws, save(article.figures(name, rows), path.parent))
+        shown = save(article.figures(name, rows), path.parent)
+        others = (load(path.with_name(f"{other}.json")) for other in ("perturbed", "plain_loop"))
+        text = article.document(name, rows, draws, shown, read_rules(path), *others)
     if lost:  # before all tables, as it bears on every one of them
         text = text.replace("\n## ", "\n".join(["\n## Diverged", "", *lost, "", "## "]), 1)
     write_atomically(path.with_suffix(".md"), text)

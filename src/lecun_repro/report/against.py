@@ -1,7 +1,7 @@
 """Published numbers, each of a single run, against the runs of ours: which of them could be one more of ours?"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ from scipy import stats
 from lecun_repro.report.published import Published
 from lecun_repro.report.results import errors, misses
 from lecun_repro.report.statistics import LEVEL, holm
-from lecun_repro.report.tables import spread
+from lecun_repro.report.tables import spread, table
 from lecun_repro.runs.results import RunResult
 
 COMPATIBLE, NOT_COMPATIBLE = "compatible", "not compatible"
@@ -98,6 +98,12 @@ def of_article(published: Published, results: Sequence[RunResult]) -> list[Measu
 
 
 MEASURES_HEADER = ["number", "published", "ours", "n", "percentile of the published", "half-width", "p"]
+
+
+def measures_table(measures: Mapping[str, Sequence[Measure]]) -> str:
+    """Every number of every row."""
+    lines = [line for row, of_row in measures.items() for line in measures_table_lines(row, of_row)]
+    return table(["row", *MEASURES_HEADER], lines)
 
 
 def measures_table_lines(row: str, measures: Sequence[Measure]) -> list[list[str]]:

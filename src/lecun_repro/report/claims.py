@@ -17,7 +17,7 @@ from lecun_repro.errors import BadArgument
 from lecun_repro.report import tables
 from lecun_repro.report.comparisons import KINDS
 from lecun_repro.report.comparisons.answers import Answer, Claim, Terms
-from lecun_repro.report.comparisons.figures import changes_figure
+from lecun_repro.report.comparisons.figures import changes_figure, verdicts_figure
 from lecun_repro.report.results import Rows, load_tested
 from lecun_repro.report.rules import Family, read_rules, rules_note
 from lecun_repro.report.search import Tried, search_table
@@ -84,7 +84,8 @@ def figures(file: ClaimsFile, answered: Sequence[Answer]) -> dict[str, Figure | 
     groups = {answer.claim["name"]: answer.changes for answer in answered if answer.changes}
     changes = changes_figure(groups, read_rules(file.path).substantial_percent) if groups else None
     of_answers = {figure_name(answer, file.name): answer.figure() for answer in answered if answer.figure is not None}
-    return {f"{file.name}_changes.png": changes, **of_answers}
+    verdicts = verdicts_figure([(answer.claim["name"], answer.verdict) for answer in answered]) if answered else None
+    return {f"{file.name}_verdicts.png": verdicts, f"{file.name}_changes.png": changes, **of_answers}
 
 
 def claims_table(answered: Sequence[Answer]) -> str:
@@ -102,7 +103,7 @@ def quoted(claim: Claim) -> str:
 
 def document(file: ClaimsFile, answered: Sequence[Answer], rows: Rows, search: Sequence[Tried]) -> str:
     """The whole report as Markdown."""
-    parts = ["## Every claim", claims_table(answered)]
+    parts = ["## Every claim", image(f"{file.name}_verdicts.png", "Which claims hold"), claims_table(answered)]
     if any(answer.changes for answer in answered):
         parts.append(image(f"{file.name}_changes.png", "Every change"))
     of_file = read_rules(file.path)

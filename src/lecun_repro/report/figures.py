@@ -8,12 +8,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lecun_repro.data.datamodule import DigitsDataModule
-from lecun_repro.report.published import BY_ROW, STEP_FROM, title_of
-from lecun_repro.report.results import Rows, curve_errors, errors
+from lecun_repro.report.comparison import Crossed, Scope, grids
+from lecun_repro.report.published import BY_ROW, title_of
+from lecun_repro.report.results import Rows, curve_errors
 from lecun_repro.report.statistics import mean_interval
+from lecun_repro.report.tables import digits_names
 from lecun_repro.runs.results import RunResult
-from lecun_repro.tensorboard.style import BLUE, COLOURS, GREEN, GREY, ORANGE, VERMILION, subplots
+from lecun_repro.tensorboard.style import BLUE, COLOURS, GREEN, ORANGE, VERMILION, subplots
 
+WIDTHS: dict[Scope, float] = {"these digits": 3.2, "new digits": 1.2}  # of the lines of intervals
 SHOWN, COLUMNS = 60, 12  # digits in the grid of errors
 
 
@@ -33,29 +36,35 @@ def published_points(axes: Axes, points: Mapping[int, float], label: str | None 
     axes.plot(sizes, errors, "D", color=VERMILION, markersize=5.5, markerfacecolor="none", label=label)
 
 
-def waterfall_figure(rows: Rows, article: Collection[str] = ()) -> Figure:
-    """Error from row to row: ours, with the 95 % interval of the mean and every seed, and of `article` rows theirs."""
+def rows_figure(rows: Rows, article: Collection[str] = ()) -> Figure:
+    """Error from row to row on every set of digits: means with both intervals, and of `article` rows theirs."""
     figure, (axes,) = subplots(4.2)
-    means: dict[str, float] = {}
-    previous = ""
-    for x, (row, results) in enumerate(rows.items()):
-        mean = means[row] = float(np.mean(errors(results)))
-        before = STEP_FROM.get(row, previous) if row in article else previous
-        start = means.get(before, mean)
-        axes.bar(x, mean - start, bottom=start, width=0.5, color=GREEN if mean < start else ORANGE, alpha=0.45)
-        if previous and before == previous:
-            axes.plot([x - 1, x], [start, start], color=GREY, linewidth=0.8)
-        seeds_and_mean(axes, x, errors(results), label=None if previous else "ours: mean, 95 % interval, each seed")
-        place = {"textcoords": "offset points", "ha": "right", "va": "center"}
-        axes.annotate(f"{mean:.2f}", (x, mean), (-20, 0), color=BLUE, **place)
-        previous = row
+    of_rows = {row: grids(results) for row, results in rows.items()}
+    names = digits_names((name, grid.shape[1]) for found in of_rows.values() for name, grid in found.items())
+    offsets = np.linspace(-0.25, 0.25, 2 * len(names) + 1)[1::2]
+    for (name, words), colour, offset in zip(names.items(), (BLUE, ORANGE, GREEN), offsets, strict=False):
+        for x, found in enumerate(of_rows.values()):
+            if name not in found:
+                continue
+            crossed = Crossed([[100 * found[name]]])
+            mean, at = float(crossed.mean[0, 0]), x + offset
+            for scope, width in WIDTHS.items():
+                low, high = crossed.effect([[1]], scope).interval()
+                axes.plot([at, at], [max(low, 0), high], color=colour, linewidth=width, solid_capstyle="butt")
+            axes.plot(at, mean, "o", color=colour, markersize=5)
+            if name == next(iter(names)):
+                place = {"textcoords": "offset points", "ha": "right", "va": "center", "fontsize": 9}
+                axes.annotate(f"{mean:.2f}", (at, mean), (-7, 0), color=colour, **place)
+        axes.plot([], [], "o-", color=colour, markersize=5, label=f"ours, {words}")
     points = {x: BY_ROW[row].test_error for x, row in enumerate(rows) if row in article}
     published_points(axes, points, "the article (one seed)" if points else None)
     titles = [title_of(row) if row in article else row for row in rows]
     axes.set_xticks(range(len(rows)), [title.replace(", ", ",\n") for title in titles], fontsize=9)
+    axes.set_xlim(-0.6, len(rows) - 0.5)
     axes.set_ylabel(f"{evaluated(rows)} error, %")
     axes.set_ylim(bottom=0)
-    axes.legend(frameon=False, loc="upper right")  # matplotlib warns where it has looked for the best for a second
+    # matplotlib warns where it has looked for the best place for a second
+    axes.legend(frameon=False, loc="upper right", title="95 %: thick for these digits, thin for new ones")
     return figure
 
 

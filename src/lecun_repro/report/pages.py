@@ -1,26 +1,49 @@
-"""What the project's own pages show of its results: README's table and that of docs/claims.md, between their marks."""
+"""What the project's own pages show of its results: those of README, docs/claims.md and docs/1989.md between marks."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 from lecun_repro.report import claims
+from lecun_repro.report.against import of_article, verdict
+from lecun_repro.report.article import step_pairs, together
 from lecun_repro.report.configurations import published_rows
-from lecun_repro.report.published import BY_ROW
+from lecun_repro.report.published import BASELINE, BY_ROW, CONVOLUTIONAL, title_of
 from lecun_repro.report.results import Rows, errors, load, load_tested, misses
-from lecun_repro.report.statistics import reproduced
-from lecun_repro.report.tables import spread, table
+from lecun_repro.report.rules import Rules, read_rules
+from lecun_repro.report.steps import steps
+from lecun_repro.report.tables import DIGITS, NONE, spread, table
 
-SHOWN = ("article", "claims")  # results that pages show
+SHOWN = ("article", "claims", "1989")  # results that pages show
 
 
-def rows_at_a_glance(rows: Rows) -> str:
-    """Of each of the article's rows the test error over seeds, the article's, and the verdict."""
-    lines = []
-    for row, results in published_rows(rows, "article").items():
-        verdict = reproduced(misses(results), BY_ROW[row].test_misses)
+def rows_at_a_glance(rows: Rows, rules: Rules) -> str:
+    """Of each of the article's rows the test error over seeds, the article's, and the verdict; then those on steps."""
+    lines, own = [], published_rows(rows, "article")
+    for row, results in own.items():
+        of_row = verdict(of_article(BY_ROW[row], results), rules.level)
         error = f"{spread(errors(results))} ({len(results)})"
-        lines.append([f"`{row}`", error, f"{BY_ROW[row].test_error:.2f}", f"*{verdict}*"])
-    return table(["row", "test error % (seeds)", "the article's", "verdict"], lines)
+        lines.append([f"`{row}`", error, f"{BY_ROW[row].test_error:.2f}", f"*{of_row}*"])
+    parts = [table(["row", "test error % (seeds)", "the article's", "verdict"], lines), *together(own, rules)]
+    told: list[str] = []
+    digits: dict[str, None] = {}  # in order
+    for step in steps(own, step_pairs(own, rules), rules):
+        if own[step.judged.row][0].train.n == own[step.judged.base][0].train.n == BY_ROW[BASELINE].train_n:
+            told.append(f"{title_of(step.judged.row).removeprefix('+ ')} *{step.verdict}*")
+            digits[DIGITS[step.judged.digits].format(step.judged.of_digits)] = None
+    parts += [f"**Steps**, judged on {' or '.join(digits)}: {'; '.join(told)}."] if told else []
+    return "\n\n".join([parts[0], " ".join(parts[1:])])
+
+
+def paper_at_a_glance(rows: Rows) -> str:
+    """Of each configuration of configs/1989 the misses and the share that is rejected, below the paper's."""
+    printed = CONVOLUTIONAL
+    lines = [["*the paper*", "1", f"{printed.train_misses}", f"{printed.test_misses}", f"{printed.rejected}"]]
+    for row, results in published_rows(rows, "1989").items():
+        rejected = [r.test.rejected_at_1_percent for r in results if r.test.rejected_at_1_percent is not None]
+        line = [f"`{row}`", str(len(results)), spread(misses(results, "train"), 1), spread(misses(results), 1)]
+        lines.append([*line, spread(rejected, 1) if rejected else NONE])
+    header = ["", "n", "train misses of 7,291", "test misses of 2,007", "rejected % for 1 % error"]
+    return table(header, lines)
 
 
 def between(text: str, mark: str, content: str) -> str:
@@ -33,12 +56,17 @@ def between(text: str, mark: str, content: str) -> str:
 def refreshed(path: Path) -> Iterator[tuple[Path, str]]:
     """The pages that show the results of a file, with what they are to contain; none of results outside the project."""
     results = path.resolve().parent
-    readme, of_claims = results.parent / "README.md", results.parent / "docs/claims.md"
-    if path.stem not in SHOWN or not (readme.is_file() and of_claims.is_file()):
+    project = results.parent
+    of_pages = {name: project / name for name in ("README.md", "docs/claims.md", "docs/1989.md")}
+    if path.stem not in SHOWN or not all(page.is_file() for page in of_pages.values()):
         return
-    rows = rows_at_a_glance(load(results / "article.json"))
-    yield readme, between(readme.read_text(encoding="utf-8"), "results", rows)
+    article = results / "article.json"
     file = claims.read(results / "claims.toml")
     answered = claims.answers(file, load_tested(results / "claims.json"))
-    page = of_claims.read_text(encoding="utf-8")
-    yield of_claims, between(page, "claims", claims.claims_table(answered))
+    contents = {
+        "README.md": ("results", rows_at_a_glance(load(article), read_rules(article))),
+        "docs/claims.md": ("claims", claims.claims_table(answered)),
+        "docs/1989.md": ("1989", paper_at_a_glance(load(results / "1989.json"))),
+    }
+    for name, (mark, content) in contents.items():
+        yield of_pages[name], between(of_pages[name].read_text(encoding="utf-8"), mark, content)

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
+from lecun_repro.report.against import of_article, verdict
 from lecun_repro.report.claims import quoted
 from lecun_repro.report.comparisons.answers import Answer
 from lecun_repro.report.configurations import published_rows
 from lecun_repro.report.figures import evaluated
 from lecun_repro.report.published import BY_ROW
-from lecun_repro.report.results import Rows, errors, misses, on_test_digits
-from lecun_repro.report.statistics import mean_interval, reproduced
+from lecun_repro.report.results import Rows, errors, on_test_digits
+from lecun_repro.report.statistics import SIGNIFICANT, mean_interval
 from lecun_repro.report.tables import NONE, span, spread
 
 
@@ -21,7 +22,7 @@ def rows_in_short(rows: Rows, draws: Rows) -> str:
         line = [row, str(len(results)), spread(errors(results)), span(mean_interval(errors(results)))]
         if row in own:
             published = BY_ROW[row]
-            line += [f"{published.test_error:.2f}", reproduced(misses(results), published.test_misses)]
+            line += [f"{published.test_error:.2f}", verdict(of_article(published, results), SIGNIFICANT)]
         lines.append(line)
     header = ["row", "seeds", f"{evaluated(both)} error %", "95 % of the mean"]
     return columns([*header, *(["the article's", "verdict"] if own else [])], lines)

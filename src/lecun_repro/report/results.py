@@ -1,4 +1,4 @@
-"""Raw results: read, grouped by row and paired by seed."""
+"""Raw results: read, and grouped by row."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -95,13 +95,6 @@ def evaluated_on(result: RunResult) -> tuple[Any, ...]:
     split, own_draw = result.evaluation_split, isinstance(result.draw, int)
     draw = (result.draw, result.train.n, result.fold) if split == "holdout" else result.draw if own_draw else None
     return result.source, split, result.evaluation.n, draw
-
-
-def paired(rows: Rows, before: str, after: str) -> list[tuple[RunResult, RunResult]]:
-    """The runs of two rows that are of the same seed, on the same digits."""
-    by_seed = {result.seed: result for result in rows.get(after, [])}
-    pairs = [(first, by_seed[first.seed]) for first in rows.get(before, []) if first.seed in by_seed]
-    return [(first, second) for first, second in pairs if evaluated_on(first) == evaluated_on(second)]
 
 
 def curve_errors(results: Sequence[RunResult], split: str) -> tuple[list[int], list[list[float]]]:

@@ -1,14 +1,14 @@
-"""The report's statistics, all of them SciPy's, and the rules of its verdicts."""
+"""Means and intervals of a sample, Holm's adjustment, and power laws; SciPy's where it has them."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import optimize, stats
 
 LEVEL = 0.95  # of every interval
-SIGNIFICANT = 0.05  # of every p-value
+SIGNIFICANT = 0.05  # of every p-value, where a file of rules says nothing else
 
 
 class Interval(NamedTuple):
@@ -45,46 +45,6 @@ def _t_interval(values: Sequence[float], scale: float) -> Interval:
     return Interval(*map(float, stats.t.interval(LEVEL, len(values) - 1, loc=mean, scale=spread)))
 
 
-def mcnemar(missed_before: Collection[int], missed_after: Collection[int]) -> float:
-    """Exact McNemar test of two classifiers on the same digits: two-sided p.
-
-    Of the digits that only one of the two misses, as many are expected of the one as of the other.
-    """
-    before, after = set(missed_before), set(missed_after)
-    only_before, only_after = len(before - after), len(after - before)
-    if only_before + only_after == 0:
-        return 1.0
-    return float(stats.binomtest(only_before, only_before + only_after).pvalue)
-
-
-def reproduced(misses: Sequence[float], published: float) -> str:
-    """The verdict on a row: is the published count one that another seed of ours could give?"""
-    interval = prediction_interval(misses)
-    if math.isnan(interval.low):
-        return "one seed"
-    if published in interval:
-        return "reproduced"
-    return "higher" if np.mean(misses) > published else "lower"
-
-
-def gained(differences: Sequence[float], cut: float) -> str:
-    """Whether differences in misses (after - before), paired by seed, show a gain of at least `cut` misses.
-
-    `yes` if the 95 % interval of their mean is one as a whole, `no` if it excludes one, else `not shown`.
-    """
-    interval = mean_interval(differences)
-    if interval.high <= -cut:
-        return "yes"
-    return "no" if interval.low > -cut else "not shown"
-
-
-def p_of_mean(differences: Sequence[float]) -> float:
-    """Two-sided p of the t-test that the mean of paired differences is 0; 1 where there are too few to tell."""
-    if len(differences) < 2 or np.ptp(differences) == 0:
-        return 1.0 if len(differences) < 2 or differences[0] == 0 else 0.0
-    return float(stats.ttest_1samp(differences, 0).pvalue)
-
-
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's adjustment for a family of tests: each p that stays below a level does so for all of them together."""
     order = sorted(range(len(p_values)), key=lambda place: p_values[place])
@@ -112,11 +72,3 @@ def power_law(sizes: Sequence[float], values: Sequence[float], unit: float) -> P
     ratios = np.asarray(sizes) / unit
     (scale, exponent), _ = optimize.curve_fit(lambda x, a, b: a * x**-b, ratios, values, start, sigma=values)
     return PowerLaw(float(scale), float(exponent), unit)
-
-
-def improved(differences: Sequence[float], p_values: Sequence[float]) -> str:
-    """The verdict on a step, from the differences in misses (after - before), paired by seed."""
-    interval = mean_interval(differences)
-    if math.isnan(interval.low) or 0 in interval or float(np.median(p_values)) >= SIGNIFICANT:
-        return "not shown"
-    return "better" if interval.high < 0 else "worse"

@@ -1,14 +1,33 @@
 """Markdown: documents, their tables, and numbers as they stand in them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from lecun_repro.report.comparison import Comparison
 from lecun_repro.report.results import Rows, runs_note
 from lecun_repro.report.statistics import Interval, sd
 from lecun_repro.runs.results import DivergedRun
 
 NONE = "\N{EN DASH}"  # in a cell without a value
+DIGITS = {  # what sets of digits are called
+    "test": "the {:,} test digits",
+    "unseen": "the unseen {:,}",
+    "all": "all {:,}",
+    "holdout": "the {:,} held out",
+}
+
+
+def digits_names(sizes: Iterable[tuple[str, int]]) -> dict[str, str]:
+    """What to call the sets of digits that are there, from their names and sizes, in their order."""
+    found: dict[str, set[int]] = {}
+    for name, size in sizes:
+        found.setdefault(name, set()).add(size)
+    return {
+        name: words.format(*found[name]) if len(found[name]) == 1 else name
+        for name, words in DIGITS.items()
+        if name in found
+    }
 
 
 def document(name: str, parts: Sequence[str], rows: Rows) -> str:
@@ -51,3 +70,19 @@ def table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """A Markdown table; a line that ends early is filled up with dashes."""
     filled = [[*line, *[NONE] * (len(header) - len(line))] for line in lines]
     return "\n".join("| " + " | ".join(line) + " |" for line in [header, ["---"] * len(header), *filled])
+
+
+def signed(value: float | np.floating) -> str:
+    """`-14`, `+3`, and `+0` for either zero."""
+    return f"{round(float(value)):+d}" if np.isfinite(value) else "any"
+
+
+def percents(interval: Interval) -> str:
+    """`-22 to -6`, signed."""
+    return f"{signed(interval.low)} to {signed(interval.high)}"
+
+
+def runs_of(comparison: Comparison) -> str:
+    """`10`, or of row and base row `5 and 10`."""
+    before, after = comparison.n
+    return str(after) if before == after else f"{after} and {before}"

@@ -20,7 +20,7 @@ class Change(NamedTuple):
     mean: float
     these: Interval  # for these digits
     new: Interval  # for new ones
-    verdict: str
+    verdict: str  # on it alone; empty where it is none's
 
 
 class Terms(NamedTuple):

@@ -144,8 +144,11 @@ def error_against_parameters(claim: Claim, rows: Rows, terms: Terms) -> Answer:
     comparisons = {row: comparison for row, comparison in found.items() if comparison is not None}
     if not comparisons:
         return Answer(claim, NOT_RUN, NOT_RUN)
-    judged = {row: terms.judged(("better", base, row), *better(c, terms)) for row, c in comparisons.items()}
-    verdict = judged.get(claim["rows"][-1], (NOT_RUN,))[0]
+    largest = claim["rows"][-1]  # which is judged
+    judged = {}
+    if largest in comparisons:
+        judged[largest] = terms.judged(("better", base, largest), *better(comparisons[largest], terms))
+    verdict = judged.get(largest, (NOT_RUN,))[0]
     measured = [f"`{row}`, {rows[row][0].parameters:,} parameters: {change_of(c)}" for row, c in comparisons.items()]
     lines = []
     for size, row in present.items():
@@ -155,7 +158,7 @@ def error_against_parameters(claim: Claim, rows: Rows, terms: Terms) -> Answer:
         lines.append([*line, span(mean_interval(errors(results))), f"{us:,.0f}"])
     header = ["row", "parameters", "n", "train error %", "test error %", "95 % of the mean", "µs per update"]
     details = table(header, lines) + "\n\n" + gains_table(rows, base, list(comparisons), judged)
-    changes = {f"{row} against {base}": in_figure(c, judged[row][0]) for row, c in comparisons.items()}
+    changes = {f"{row} against {base}": in_figure(c, judged.get(row, ("",))[0]) for row, c in comparisons.items()}
 
     def figure() -> Figure:
         return parameters_figure({size: errors(rows[row]) for size, row in present.items()}, present)

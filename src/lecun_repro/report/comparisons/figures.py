@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from lecun_repro.report.comparisons.answers import FAILS, HOLDS, NOT_DECIDED, Change
+from lecun_repro.report.comparisons.answers import FAILS, HOLDS, NOT_DECIDED, UNTESTABLE, Change
 from lecun_repro.report.figures import published_points, seeds_and_mean
 from lecun_repro.report.statistics import PowerLaw
 from lecun_repro.tensorboard.style import BLUE, COLOURS, GREEN, GREY, ORANGE, VERMILION, subplots
@@ -30,6 +30,7 @@ def _points(axes: Axes, errors: Mapping[int, Sequence[float]], colour: str, name
 
 
 COLOUR = {HOLDS: GREEN, FAILS: VERMILION, NOT_DECIDED: GREY}
+MARK = {HOLDS: "o", FAILS: "X", NOT_DECIDED: "d", UNTESTABLE: "_"}  # what is not run yet is an empty circle
 
 
 def _changes(axes: Axes, y: float, change: Change, colour: str) -> None:
@@ -59,7 +60,7 @@ def changes_figure(groups: Mapping[str, Mapping[str, Change]], substantial: floa
     for title, rows in groups.items():
         labels.append((len(labels), title))
         for row, change in rows.items():
-            _changes(axes, len(labels), change, COLOUR[change.verdict])
+            _changes(axes, len(labels), change, COLOUR.get(change.verdict, BLUE))
             labels.append((len(labels), row))
     axes.set_yticks([y for y, _ in labels], [text for _, text in labels])
     for tick, (_, text) in zip(axes.get_yticklabels(), labels, strict=True):
@@ -75,6 +76,29 @@ def changes_figure(groups: Mapping[str, Mapping[str, Change]], substantial: floa
 
 
 VERB = {HOLDS: "holds", FAILS: "fails", NOT_DECIDED: "is not decided"}
+
+
+def verdicts_figure(verdicts: Sequence[tuple[str, str]]) -> Figure:
+    """Which claims hold, at a glance: their names in order, each with a mark of its verdict."""
+    columns = 3
+    lines = -(-len(verdicts) // columns)
+    figure, (axes,) = subplots(0.6 + 0.24 * lines)
+    axes.axis("off")
+    for number, (name, verdict) in enumerate(verdicts):
+        x, y = (0, 1.09, 2.1)[number // lines], -(number % lines)
+        colour = COLOUR.get(verdict, GREY)
+        fill = colour if verdict in COLOUR else "none"
+        axes.plot(x, y, MARK.get(verdict, "o"), color=colour, markerfacecolor=fill, markersize=7)
+        axes.annotate(name, (x, y), (9, 0), textcoords="offset points", va="center", fontsize=8.5)
+    counts = {verdict: sum(each == verdict for _, each in verdicts) for _, verdict in verdicts}
+    for verdict, count in counts.items():
+        colour = COLOUR.get(verdict, GREY)
+        fill = colour if verdict in COLOUR else "none"
+        label, mark = f"{verdict}: {count}", MARK.get(verdict, "o")
+        axes.plot([], [], mark, color=colour, markerfacecolor=fill, markersize=7, label=label)
+    axes.set_xlim(-0.05, columns - 0.05)
+    axes.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(counts))
+    return figure
 
 
 def shares_figure(changes: Mapping[str, tuple[Change | None, ...]]) -> Figure:

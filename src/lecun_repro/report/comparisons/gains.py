@@ -3,15 +3,11 @@
 import math
 from collections.abc import Callable, Mapping
 
-import numpy as np
-
 from lecun_repro.report.comparison import Comparison, compare
 from lecun_repro.report.comparisons.answers import NOT_DECIDED, NOT_RUN, Answer, Change, Claim, Terms, all_of
 from lecun_repro.report.results import Rows, errors, misses
-from lecun_repro.report.statistics import Interval
-from lecun_repro.report.tables import NONE, ranged, spread, table
+from lecun_repro.report.tables import DIGITS, NONE, percents, ranged, runs_of, signed, spread, table
 
-NAMES = {"test": "the article's 2,007", "unseen": "the unseen 7,993", "all": "all 10,000"}
 Rule = Callable[[Comparison, Terms], tuple[float, float]]
 """A comparison -> the p-values that show the claim to hold, and to fail."""
 
@@ -54,26 +50,10 @@ def judged_comparison(rows: Rows, base: str, row: str) -> Comparison | None:
     return found if found is not None and found.crossed.mean[0, 0] > 0 else None
 
 
-def signed(value: float | np.floating) -> str:
-    """`-14`, `+3`, and `+0` for either zero."""
-    return f"{round(float(value)):+d}" if math.isfinite(value) else "any"
-
-
-def percents(interval: Interval) -> str:
-    """`-22 to -6`, signed."""
-    return f"{signed(interval.low)} to {signed(interval.high)}"
-
-
-def runs_of(comparison: Comparison) -> str:
-    """`10`, or of row and base row `5 and 10`."""
-    before, after = comparison.n
-    return str(after) if before == after else f"{after} and {before}"
-
-
 def change_of(comparison: Comparison) -> str:
     """`error -14 % (95 %: -22 to -6 for new digits; n = 5 and 10; the unseen 7,993)`."""
     new = percents(comparison.change_interval())
-    digits = NAMES.get(comparison.digits, comparison.digits)
+    digits = DIGITS[comparison.digits].format(comparison.of_digits)
     return f"error {signed(comparison.change)} % (95 %: {new} for new digits; n = {runs_of(comparison)}; {digits})"
 
 

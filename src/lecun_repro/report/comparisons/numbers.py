@@ -4,11 +4,10 @@ import math
 
 from scipy import stats
 
-from lecun_repro.report.against import COMPATIBLE, MEASURES_HEADER, measures_table_lines, of_article, verdict
+from lecun_repro.report.against import COMPATIBLE, measures_table, of_article, verdict
 from lecun_repro.report.comparisons.answers import FAILS, HOLDS, NOT_RUN, UNTESTABLE, Answer, Claim, Terms
 from lecun_repro.report.published import BY_ROW
 from lecun_repro.report.results import Rows, misses
-from lecun_repro.report.tables import table
 
 
 def not_testable(claim: Claim, rows: Rows, terms: Terms) -> Answer:
@@ -47,8 +46,7 @@ def compatible(claim: Claim, rows: Rows, terms: Terms) -> Answer:
     if claim["rows"][0] not in found:
         return Answer(claim, NOT_RUN, NOT_RUN)
     told = {row: verdict(measures, terms.rules.level) for row, measures in found.items()}
-    lines = [line for row, measures in found.items() for line in measures_table_lines(row, measures)]
-    details = table(["row", *MEASURES_HEADER], lines)
+    details = measures_table(found)
     holds = told[claim["rows"][0]] == COMPATIBLE
     measured = "; ".join(f"`{row}` {words}" for row, words in told.items())
     return Answer(claim, HOLDS if holds else FAILS, measured, details)

@@ -13,9 +13,9 @@ from lecun_repro.report.comparisons.answers import (
     Terms,
 )  # fmt: skip
 from lecun_repro.report.comparisons.figures import shares_figure
-from lecun_repro.report.comparisons.gains import change_cells, in_figure, judged_comparison, percents, runs_of, signed
+from lecun_repro.report.comparisons.gains import change_cells, in_figure, judged_comparison
 from lecun_repro.report.results import Rows
-from lecun_repro.report.tables import NONE, table
+from lecun_repro.report.tables import NONE, percents, runs_of, signed, table
 
 
 def shares(claim: Claim, rows: Rows, terms: Terms) -> Answer:
