@@ -79,12 +79,10 @@ class Crossed:
         self.runs = np.array([len(row[0]) for row in rows], float)  # S_r
         self.digits = np.array([grid.shape[1] for grid in rows[0]], float)  # D
         self.mean = np.array([[grid.mean() for grid in row] for row in rows])
-        with np.errstate(invalid="ignore", divide="ignore"):  # of a single run there is no variance
-            self.of_seeds = np.array(
-                [np.atleast_2d(np.cov([grid.mean(1) for grid in row])) / len(row[0]) for row in rows]
-            )  # (rows, sets, sets)
-            self.both = np.array([[interaction(grid) / grid.size for grid in row] for row in rows])
-        by_set = [np.atleast_2d(np.cov([row[k].mean(0) for row in rows])) for k in range(len(self.digits))]
+        # (rows, sets, sets)
+        self.of_seeds = np.array([covariance([grid.mean(1) for grid in row]) / len(row[0]) for row in rows])
+        self.both = np.array([[interaction(grid) / grid.size for grid in row] for row in rows])
+        by_set = [covariance([row[k].mean(0) for row in rows]) for k in range(len(self.digits))]
         self.of_digits = np.array(by_set) / self.digits[:, None, None]  # (sets, rows, rows)
 
     def effect(self, weights: Weights, scope: Scope = "new digits", seeds: float = 1, digits: float = 1) -> Effect:
@@ -104,6 +102,13 @@ class Crossed:
             total = max(of_seeds.sum() + of_digits.sum() - both, of_seeds.sum(), of_digits.sum())
         parts = np.concatenate([of_seeds / seeds, of_digits / digits])
         return satterthwaite(estimate, parts, np.concatenate([runs - 1, self.digits * digits - 1]), float(total))
+
+
+def covariance(samples: Sequence[np.ndarray]) -> np.ndarray:
+    """Of several measures of the same things, (measures, measures); NaN of a single thing."""
+    if len(samples[0]) < 2:
+        return np.full((len(samples), len(samples)), math.nan)
+    return np.atleast_2d(np.cov(samples))
 
 
 def interaction(grid: np.ndarray) -> float:
@@ -191,7 +196,7 @@ class Comparison:
     def change_interval(self, scope: Scope = "new digits", level: float = LEVEL) -> Interval:
         """Of the change; open where the base row's error is hardly above 0."""
         low, high = fieller(self.crossed, [[0], [1]], [[1], [0]], scope, level)
-        return Interval(100 * (low - 1), 100 * (high - 1))
+        return Interval(100 * (max(low, 0.0) - 1), 100 * (high - 1))
 
     def p_less(self, percent: float, scope: Scope = "new digits") -> float:
         """One-sided p that shows the change to be below `percent`."""

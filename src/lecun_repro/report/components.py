@@ -45,7 +45,7 @@ def deviation(parts: Sequence[tuple[float, float]]) -> str:
         drawn = drawn - variance * of / rng.chisquare(of, DRAWS)
     low, high = np.sqrt(np.maximum(np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]), 0))
     estimate = first - sum(variance for variance, _ in others)
-    if estimate <= 0:
+    if estimate <= 0 < high:
         return f"below {high:.2f}"
     return f"{math.sqrt(estimate):.2f} ({low:.2f} to {high:.2f})"
 
