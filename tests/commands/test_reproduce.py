@@ -99,9 +99,24 @@ def test_the_bar_counts_updates_whatever_a_fit_prints(
     flags = [*SHORT[2:], "--data.source", "digits", "--trainer.check_val_every_n_epoch", "2"]
     (run,) = plan(rows / "1_baseline.yaml", resolve(str(rows / "1_baseline.yaml"), flags), [1337], False, flags)
     done: list[int] = []
-    assert perform_one(run, done.append).record is not None
+    told: list[tuple[int, float]] = []
+    record = perform_one(run, done.append, goes_on=lambda *pass_: not told.append(pass_)).record
     assert sum(done) == run.passes * run.updates_per_pass == 120
     assert (len(done) > 1) == inherits
+    assert told == ([(2, record["test"]["error"])] if inherits else [])
+
+
+@pytest.mark.slow
+def test_a_fit_that_is_not_to_go_on_ends_and_can_be_gone_on_with(rows: Path) -> None:
+    quiet()
+    flags = [*SHORT[2:], "--data.source", "digits", "--trainer.max_epochs", "60"]
+    (run,) = plan(rows / "1_baseline.yaml", resolve(str(rows / "1_baseline.yaml"), flags), [1337], False, flags)
+    told: list[int] = []
+    outcome = perform_one(run, goes_on=lambda pass_, error: told.append(pass_) or pass_ < 3)
+    assert outcome.record is None and outcome.reason.startswith("exit code 143") and told == [1, 2, 3]
+    again: list[int] = []
+    perform_one(run, goes_on=lambda pass_, error: again.append(pass_) or pass_ < 59)
+    assert again == [*range(1, 60)], "a fit that goes on tells its earlier passes again"
 
 
 @pytest.mark.slow

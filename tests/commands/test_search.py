@@ -1,5 +1,6 @@
 """`search`: trials that follow from their history, what is left of them, and, slowly, with real fits."""
 
+import inspect
 import json
 import os
 import signal
@@ -16,7 +17,7 @@ from lecun_repro.__main__ import main, split_flags
 from lecun_repro.cli.overlays import configuration
 from lecun_repro.cli.search_space import load_space
 from lecun_repro.commands import search_trials
-from lecun_repro.commands.search import folds_of, seconds_of, write_best
+from lecun_repro.commands.search import command, folds_of, search, seconds_of, write_best
 from lecun_repro.commands.search_trials import Plan, Searching, progress
 from lecun_repro.errors import BadArgument, UserError
 from lecun_repro.runs.fits import Outcome, Run
@@ -57,6 +58,7 @@ class Fits:
 
     def __call__(self, run: Run, advance: Any, fits: Any, goes_on: Any) -> Outcome:
         change, folder, curve = json.loads(run.yaml), run.folder, []
+        folder.mkdir(parents=True, exist_ok=True)
         if change["wd"] == 9:
             return Outcome(run, {"config_hash": run.config_hash, "diverged": {"pass": 2, "of": "update 7"}})
         best = round(10 + 9000 * abs(change["lr"] - 1e-3) + change["wd"] + (change["act"] == "tanh") + run.seed % 3)
@@ -74,7 +76,6 @@ class Fits:
             "made", run.seed, "digits", "article", PASSES, 1, 1, False, 60.0, 1.0,
             {"train": split, "holdout": split}, curve, {}, run.config_hash, fold=run.row,
         )  # fmt: skip
-        folder.mkdir(parents=True, exist_ok=True)
         record = json.loads(json.dumps(result.to_json()))
         (folder / "results.json").write_text(json.dumps(record))
         return Outcome(run, record)
@@ -118,6 +119,7 @@ def test_a_search_that_is_killed_again_and_again_goes_on_to_the_same_trials(caps
     assert trials(killed) == trials(whole)
     counts = whole.counts()
     assert counts["PRUNED"] > 2 and counts["COMPLETE"] > 5 and sum(counts.values()) == 30
+    assert len(list(Path("whole").glob("*/pruned.json"))) == counts["PRUNED"]
     lines = capsys.readouterr().out
     assert "% held out (lr 0.0" in lines and ": pruned after pass 1 of 4 of fit 1 of 4, at " in lines
 
@@ -176,6 +178,15 @@ def test_what_is_held_out() -> None:
 def test_flags_of_sampler_and_pruner_are_no_flags_of_fit() -> None:
     own, overrides = split_flags(["--sampler.seed", "3", "--pruner.x=1", "--data.root", "r", "--trials", "2"])
     assert (own, overrides) == (["--sampler.seed=3", "--pruner.x=1", "--trials=2"], ["--data.root=r"])
+
+
+def test_the_command_is_given_back_as_one_would_type_it() -> None:
+    given = {key: parameter.default for key, parameter in inspect.signature(search).parameters.items()}
+    sampler = {"class_path": "optuna.samplers.TPESampler", "init_args": {"seed": None, "n_startup_trials": 5}}
+    given |= {"config": "a b.yaml", "space": "s.yaml", "trials": 9, "seeds": [1, 2], "sampler": sampler}
+    line = "python cli.py search --config 'a b.yaml' --space s.yaml --trials 9 --seeds '[1, 2]'"
+    line += " --sampler optuna.samplers.TPESampler --sampler.n_startup_trials 5 --data.root=r"
+    assert command(given | {"overrides": ["--data.root=r"]}) == line
 
 
 def test_the_best_setting_is_a_file_on_the_searched_one() -> None:

@@ -25,7 +25,12 @@ COMMANDS = [
 STEPS = [step for command in COMMANDS for step in command.split(" && ")]
 OF_PYTHON = re.compile(r"python cli\.py (.*)")
 RUN = dict.fromkeys(match[1] for match in map(OF_PYTHON.fullmatch, STEPS) if match)
-INSTALL = ["python3 -m venv .venv", ". .venv/bin/activate", "pip install -e .", 'pip install -e ".[dev,cluster,onnx]"']
+INSTALL = [
+    "python3 -m venv .venv",
+    ". .venv/bin/activate",
+    "pip install -e .",
+    'pip install -e ".[dev,cluster,onnx,search]"',
+]
 
 
 def test_there_are_the_two_commands() -> None:

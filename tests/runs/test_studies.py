@@ -86,7 +86,7 @@ def test_a_grid_ends_when_it_is_through(studies) -> None:
     with pytest.raises(
         BadArgument, match=r"^sampler: optuna.samplers.GridSampler; allowed: a class that can be built \("
     ):
-        builder("sampler", {"class_path": "optuna.samplers.GridSampler"}, TPESampler)
+        builder("sampler", {"class_path": "optuna.samplers.GridSampler", "init_args": {}}, TPESampler)
     seen = []
     for _ in range(2):
         with studies(grid).next_trial(None) as trial:

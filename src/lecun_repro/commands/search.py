@@ -25,7 +25,16 @@ from lecun_repro.files import write_atomically
 from lecun_repro.runs.folders import save_dir
 from lecun_repro.runs.identity import config_hash
 from lecun_repro.runs.signals import Interrupted
-from lecun_repro.runs.studies import BasePruner, BaseSampler, MedianPruner, Studies, TPESampler, builder, optuna
+from lecun_repro.runs.studies import (
+    BasePruner,
+    BaseSampler,
+    MedianPruner,
+    Studies,
+    TPESampler,
+    builder,
+    optuna,
+    spelled,
+)
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 A_FIFTH = "1/5"  # held out where nothing is said
@@ -97,15 +106,15 @@ def search(
     pruned_after = passes // 4
     rules = {
         "config": config_hash(resolved), "space": load_config(space), "folds": parts, "seeds": listed(seeds),
-        "sampler": plain(sampler), "pruner": plain(pruner), "sampler_seed": sampler_seed,
+        "sampler": spelled(sampler), "pruner": spelled(pruner), "sampler_seed": sampler_seed,
     }  # fmt: skip
     studies = Studies(
         logs / name,
         name,
         rules | {"commit": commit_of(config, space)},
-        builder("sampler", plain(sampler), TPESampler),
+        builder("sampler", rules["sampler"], TPESampler),
         sampler_seed,
-        builder("pruner", plain(pruner), MedianPruner, n_warmup_steps=pruned_after)(),
+        builder("pruner", rules["pruner"], MedianPruner, n_warmup_steps=pruned_after)(),
         compared=list(rules),
     )
     given = {key: value for key, value in locals().items() if key in inspect.signature(search).parameters}
@@ -156,11 +165,6 @@ def folds_of(data: dict[str, Any], folds: int | None) -> list[str]:
     return [f"{k}/{folds}" for k in range(1, folds + 1)]
 
 
-def plain(spec: Any) -> dict[str, Any] | None:
-    """A class that was given, as plain values."""
-    return None if spec is None else json.loads(json.dumps(spec.as_dict() if hasattr(spec, "as_dict") else spec))
-
-
 def commit_of(config: str, space: str) -> str:
     """The last commit of the files that make the rules; '' where one of them is not in a commit as it is now."""
     files = [os.path.realpath(file) for file in (config, space, *configuration(config)[1])]
@@ -179,9 +183,13 @@ def command(given: dict[str, Any]) -> str:
     """The command line that these arguments of `search` are given by."""
     words = ["python", "cli.py", "search"]
     for key, parameter in inspect.signature(search).parameters.items():
-        if (value := given[key]) != parameter.default and key != "overrides":
-            value = plain(value) if key in ("sampler", "pruner") else value
-            words += [f"--{key}", value if isinstance(value, str) else json.dumps(value)]
+        if (value := given[key]) == parameter.default or key == "overrides":
+            continue
+        arguments: dict[str, Any] = {}
+        if key in ("sampler", "pruner"):
+            value, arguments = spelled(value).values()  # type: ignore[union-attr]
+        for flag, each in {key: value, **{f"{key}.{name}": each for name, each in arguments.items()}}.items():
+            words += [f"--{flag}", each if isinstance(each, str) else json.dumps(each)]
     return shlex.join([*words, *(given["overrides"] or [])])
 
 

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from jsonargparse._util import import_object
+
 from lecun_repro.errors import BadArgument, one_line
 from lecun_repro.runs.folders import lock
 
@@ -23,7 +25,17 @@ except ImportError:
     what = "search, for which optuna is not installed"
     raise BadArgument("subcommand", what, "after `pip install lecun-repro[search]` search") from None
 
-__all__ = ["BasePruner", "BaseSampler", "MedianPruner", "Studies", "TPESampler", "TrialState", "builder", "optuna"]
+__all__ = [
+    "BasePruner",
+    "BaseSampler",
+    "MedianPruner",
+    "Studies",
+    "TPESampler",
+    "TrialState",
+    "builder",
+    "optuna",
+    "spelled",
+]
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 JOURNAL, RULES, EXHAUSTED = "journal.log", "rules", "exhausted"
 
@@ -187,22 +199,29 @@ def mend(journal: Path) -> None:
         writers.release()
 
 
+def spelled(spec: Any) -> dict[str, Any] | None:
+    """A class as it was given, as plain values: `class_path`, and those `init_args` that are not at their defaults."""
+    if spec is None:
+        return None
+    plain = json.loads(json.dumps(spec.as_dict() if hasattr(spec, "as_dict") else spec))
+    defaults = inspect.signature(import_object(plain["class_path"])).parameters
+    arguments = (plain.get("init_args") or {}).items()
+    return plain | {"init_args": {n: v for n, v in arguments if n not in defaults or v != defaults[n].default}}
+
+
 def builder(key: str, spec: dict[str, Any] | None, default: Callable[..., Any], **arguments: Any) -> Callable[..., Any]:
     """Makes objects of a configured class, or of `default` with `arguments`; given a seed, if the class takes one.
 
     Args:
         key: What the class is configured by.
-        spec: `class_path` and `init_args`, or None.
+        spec: As `spelled`, or None.
 
     Raises:
         BadArgument: The class cannot be built with these arguments.
     """
     if spec is not None:
-        module, _, name = spec["class_path"].rpartition(".")
-        default = getattr(__import__(module, fromlist=[name]), name)
-        arguments = dict(spec.get("init_args") or {})
+        default, arguments = import_object(spec["class_path"]), spec["init_args"]
     parameters = inspect.signature(default).parameters
-    arguments = {n: v for n, v in arguments.items() if n not in parameters or v != parameters[n].default}
 
     def make(seed: int | None = None) -> Any:
         seeded = {"seed": seed} if seed is not None and "seed" in parameters else {}
@@ -211,6 +230,6 @@ def builder(key: str, spec: dict[str, Any] | None, default: Callable[..., Any], 
     try:
         make(0)
     except Exception as error:  # of Optuna's checks, or for want of a package
-        given = spec["class_path"] if spec else default.__name__
+        given = spec["class_path"] if spec else None
         raise BadArgument(key, given, f"a class that can be built ({one_line(str(error))[:200]})") from None
     return make
