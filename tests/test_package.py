@@ -25,7 +25,15 @@ def test_it_says_its_version_and_that_it_has_types() -> None:
     assert Path(lecun_repro.__file__).with_name("py.typed").is_file()
 
 
+def printed(code: str) -> list[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+
 def test_importing_it_does_nothing() -> None:
     code = "import gc, sys, lecun_repro; print('torch' in sys.modules, gc.isenabled(), gc.get_freeze_count())"
-    command = [sys.executable, "-c", code]
-    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == ["False", "True", "0"]
+    assert printed(code) == ["False", "True", "0"]
+
+
+def test_a_command_imports_no_scipy_and_leaves_it_to_be_imported() -> None:
+    code = "import sys, lecun_repro.__main__; print('scipy' in sys.modules); from scipy.signal import hilbert, windows"
+    assert printed(code) == ["False"]

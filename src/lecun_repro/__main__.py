@@ -7,6 +7,10 @@ import gc
 # saves a command a second and a half.
 gc.disable()
 
+from lecun_repro.cli.imports import import_torchmetrics
+
+import_torchmetrics()
+
 import errno
 import logging
 import os

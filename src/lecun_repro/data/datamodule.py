@@ -1,7 +1,7 @@
 """The LightningDataModule: the drawn digits, in memory, served to the training in blocks of updates."""
 
 import os
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from jsonargparse.typing import NonNegativeInt, PositiveInt
@@ -12,11 +12,13 @@ from lecun_repro.data.augment import Augmentation, Augmentations, ShiftKind
 from lecun_repro.data.blocks import Blocks, Chunks
 from lecun_repro.data.download import data_root
 from lecun_repro.data.draws import DrawName
-from lecun_repro.data.images import ImageDigits, read_images
 from lecun_repro.data.plan import held_out, plan, require_integer
 from lecun_repro.data.sources.base import FrameName, find_source
 from lecun_repro.data.splits import EvaluatedSplit, Split
 from lecun_repro.errors import BadArgument, DataError
+
+if TYPE_CHECKING:
+    from lecun_repro.data.images import ImageDigits
 
 SEED_OF_COPIES = 1337
 
@@ -157,6 +159,8 @@ class DigitsDataModule(LightningDataModule):
         if self.images is not None:
             if stage not in (None, "predict"):
                 raise DataError(f"data.images can be predicted alone; they have no labels to {stage} with")
+            from lecun_repro.data.images import read_images  # with SciPy, which nothing else in a fit needs
+
             self.image_digits = self.image_digits or read_images(self.images, self.frame)
             return
         if 0 < (fraction := getattr(self.trainer, "overfit_batches", 0)) < 1:
