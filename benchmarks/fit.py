@@ -1,5 +1,7 @@
 """Times whole `cli.py fit` processes of row 1, with an empty cache and a filled one, against a plain loop's training.
 
+It also tells where the seconds of such a process go, see `fit_parts.py`.
+
     python benchmarks/fit.py --json benchmarks/fit.json --readme
 
 The plain loop is not run for all 23 passes: its updates are timed between the fits, and their median is multiplied by
@@ -21,6 +23,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 
 import torch
 
+from fit_parts import FILE as PARTS_FILE
 from lecun_repro.data.datamodule import DigitsDataModule
 from lecun_repro.data.download import ROOT_VARIABLE, data_root
 from lecun_repro.training.compile_cache import FOLDER_VARIABLE
@@ -38,15 +41,16 @@ class Fit(NamedTuple):
     seconds: float
     peak_bytes: int
     us_per_update: float
+    parts: dict[str, float]  # seconds of computing, where they were asked for
 
 
-def fit(row: str, cache: Path, *flags: str) -> Fit:
+def fit(row: str, cache: Path, *flags: str, program: str = "cli.py") -> Fit:
     """Runs a row in a folder of its own, with its caches under `cache`."""
     places = {FOLDER_VARIABLE: cache / "packages", "TORCHINDUCTOR_CACHE_DIR": cache / "inductor"}
     places[ROOT_VARIABLE] = data_root(None).resolve()
     environment = os.environ | {name: str(place) for name, place in places.items()}
     config = REPOSITORY / "configs" / "article" / f"{row}.yaml"
-    command = [sys.executable, str(REPOSITORY / "cli.py"), "fit", "--config", str(config), *flags]
+    command = [sys.executable, str(REPOSITORY / program), "fit", "--config", str(config), *flags]
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as output:
         started = time.perf_counter()
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output)
@@ -59,7 +63,13 @@ def fit(row: str, cache: Path, *flags: str) -> Fit:
             output.seek(0)
             raise SystemExit(f"{' '.join(command)} failed:\n{output.read().decode()[-2000:]}")
         (record,) = Path(folder).glob("**/results.json")
-        return Fit(seconds, peak, json.loads(record.read_text())["us_per_update"])
+        parts = Path(folder, PARTS_FILE)
+        return Fit(
+            seconds,
+            peak,
+            json.loads(record.read_text())["us_per_update"],
+            json.loads(parts.read_text()) if parts.is_file() else {},
+        )
 
 
 def tree_bytes(root: int) -> int:
@@ -97,6 +107,7 @@ def measure(repetitions: int) -> dict[str, Any]:
     cold: list[Fit] = []
     warm: list[Fit] = []
     large: list[Fit] = []
+    apart: list[dict[str, float]] = []
     for _ in range(repetitions):
         with tempfile.TemporaryDirectory() as folder:
             cache = Path(folder)
@@ -107,6 +118,7 @@ def measure(repetitions: int) -> dict[str, Any]:
             samples.append(plain.seconds(SAMPLE) / SAMPLE)
             large.append(fit("6_50k_baseline", cache, "--trainer.max_epochs", "2"))
             warm.append(fit("1_baseline", cache))
+            apart.append(fit("1_baseline", cache, program="benchmarks/fit_parts.py").parts)
     updates = PASSES * data.n_train
     plain_us = 1e6 * statistics.median(samples)
     small_us, large_us = (statistics.median(f.us_per_update for f in fits) for fits in (warm, large))
@@ -117,6 +129,7 @@ def measure(repetitions: int) -> dict[str, Any]:
         "row6_us_per_update": round(large_us, 2),
         "row1_us_per_update": round(small_us, 2),
         "row6_over_row1": round(large_us / small_us, 3),
+        "parts": {part: round(statistics.median(each[part] for each in apart), 2) for part in apart[0]},
         "fits": [
             {
                 "cache": name,
@@ -149,7 +162,11 @@ def markdown(found: dict[str, Any]) -> str:
         + f"\n\nThe plain loop takes {found['plain_us_per_update']:,.0f} µs per update here; "
         f"{found['updates']:,} of them make its time.\n\n"
         f"Row 6 takes {found['row6_us_per_update']:.1f} µs per update and row 1 {found['row1_us_per_update']:.1f}: "
-        f"{found['row6_over_row1']:.2f} times as long."
+        f"{found['row6_over_row1']:.2f} times as long.\n\n"
+        + table(
+            ["where a warm fit's seconds of computing go", "median"],
+            [[part, f"{seconds:.2f} s"] for part, seconds in found["parts"].items()],
+        )
     )
 
 
