@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "soak"))
 import bad_checkpoints
 import bad_configs
 import bad_data
+import cases
 import changed_configs
 import fits
 import malformed_results
@@ -306,20 +307,20 @@ def test_bad_data_is_refused_or_the_same(real_data: Path) -> None:
 
 @pytest.mark.slow
 def test_broken_configurations_are_taken_or_refused_in_one_line() -> None:
-    counts, faults = bad_configs.check(40, seed=2)
+    counts, faults = cases.check(bad_configs.tried, 40, seed=2)
     assert not faults
     assert counts["refused"] > 30
 
 
 @pytest.mark.slow
 def test_changed_configurations_are_refused_and_harmless_ones_taken() -> None:
-    counts, faults = changed_configs.check(12, seed=2)
+    counts, faults = cases.check(changed_configs.tried, 12, seed=2)
     assert not faults
     assert counts["refused"] > 3 and counts["taken"] > 1
 
 
 def test_malformed_results_are_refused_or_taken_as_they_are() -> None:
-    counts, faults = malformed_results.check(100, seed=2)
+    counts, faults = cases.check(malformed_results.tried, 100, seed=2)
     assert not faults
     assert counts["refused"] > 60
 

@@ -6,24 +6,20 @@ Each has to be taken, or refused by one line on standard error, exit code 2 and 
 computing. Ends with 1 if any is not.
 """
 
-import argparse
 import contextlib
 import copy
 import io
-import os
 import random
 import shutil
-import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
+from cases import Case, command, elsewhere, only_built
 
 from lecun_repro import __main__ as program
-from lecun_repro.cli.main import DigitsCLI
 from lecun_repro.cli.overlays import text_in_full
 
 ROOT = Path(__file__).parents[2]
@@ -92,13 +88,6 @@ def broken(text: str, chance: random.Random) -> bytes:
     return yaml.safe_dump(tree, allow_unicode=True).encode("utf-8", "surrogatepass")
 
 
-class Built(DigitsCLI):
-    """Everything is built, and nothing is run."""
-
-    def _run_subcommand(self, subcommand: str) -> None:
-        pass
-
-
 def outcome(args: list[str]) -> str:
     """`taken`, `refused`, or the fault."""
     before = sorted(Path().rglob("*"))
@@ -123,41 +112,18 @@ def outcome(args: list[str]) -> str:
     return "refused" if code == 2 and one_line else f"code {code}: {err.getvalue()!r}"
 
 
-def check(cases: int, seed: int = 1) -> tuple[Counter[str], list[str]]:
-    """Counts of what became of them, and the faults, each with its configuration. The source is always `digits`."""
-    chance = random.Random(seed)
-    counts: Counter[str] = Counter()
-    faults = []
-    here, run = Path.cwd(), program.run
-    program.run = lambda arguments, started, cli: run(arguments, started, Built)  # type: ignore[misc]
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
+def tried(cases: int, chance: random.Random) -> Iterator[Case]:
+    """Each with its configuration. The source is always `digits`."""
+    with elsewhere(), only_built():
         shutil.copytree(ROOT / "configs", "configs")
-        try:
-            for _ in range(cases):
-                path = chance.choice(CONFIGS)
-                body = broken(chance.choice([path.read_text(), text_in_full(path)]), chance)
-                bad = Path("configs", path.relative_to(ROOT / "configs")).with_name("bad.yaml")  # beside its base
-                bad.write_bytes(body)
-                result = outcome(["fit", "--config", str(bad), "--data.source=digits", "--data.train_size=50"])
-                counts[result if result in ("taken", "refused") else "faults"] += 1
-                if result not in ("taken", "refused"):
-                    faults.append(f"{result}\n{body.decode(errors='backslashreplace')}")
-        finally:
-            os.chdir(here)
-            program.run = run
-    return counts, faults
+        for _ in range(cases):
+            path = chance.choice(CONFIGS)
+            body = broken(chance.choice([path.read_text(), text_in_full(path)]), chance)
+            bad = Path("configs", path.relative_to(ROOT / "configs")).with_name("bad.yaml")  # beside its base
+            bad.write_bytes(body)
+            result = outcome(["fit", "--config", str(bad), "--data.source=digits", "--data.train_size=50"])
+            yield Case(result, body.decode(errors="backslashreplace"))
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cases", type=int, default=3000)
-    parser.add_argument("--seed", type=int, default=1)
-    given = parser.parse_args()
-    started = time.monotonic()
-    counts, faults = check(given.cases, given.seed)
-    print(f"{given.cases} broken configurations, {len(faults)} faults, {time.monotonic() - started:.0f} s")
-    for what, n in sorted(counts.items()):
-        print(f"  {what}: {n}")
-    print(*faults, sep="\n---\n")
-    raise SystemExit(bool(faults))
+    command(tried, "broken configurations", __doc__, 3000)

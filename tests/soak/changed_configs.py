@@ -6,17 +6,12 @@ What has a part in the results has to be refused, in one line that names a key t
 taken. Everything is built and checked, nothing is trained. Ends with 1 if any is neither.
 """
 
-import argparse
-import os
 import random
-import tempfile
-import time
-from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
-from bad_configs import Built, outcome
-
-from lecun_repro import __main__ as program
+from bad_configs import outcome
+from cases import Case, command, elsewhere, only_built
 
 ROOT = Path(__file__).parents[2]
 RUN = ["fit", "--config", str(ROOT / "configs/quickstart.yaml"), "--data.source=digits", "--data.train_size=60"]
@@ -63,41 +58,20 @@ def some(choices: dict[str, list[str]], chance: random.Random) -> dict[str, str]
     return {key: chance.choice(choices[key]) for key in chance.sample(sorted(choices), chance.randrange(3))}
 
 
-def check(cases: int, seed: int = 1) -> tuple[Counter[str], list[str]]:
-    """Counts of what became of them, and the faults."""
-    chance, counts, faults = random.Random(seed), Counter[str](), []
-    here, run = Path.cwd(), program.run
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        try:
-            if (made := outcome(RUN)) != "wrote something":
-                return counts, [f"the fit itself: {made}"]
-            [checkpoint] = Path("lightning_logs").rglob("last.ckpt")
-            program.run = lambda arguments, started, cli: run(arguments, started, Built)  # type: ignore[misc]
+def tried(cases: int, chance: random.Random) -> Iterator[Case]:
+    """Each with its flags."""
+    with elsewhere():
+        if (made := outcome(RUN)) != "wrote something":
+            yield Case(made, "the fit itself")
+            return
+        [checkpoint] = Path("lightning_logs").rglob("last.ckpt")
+        with only_built():
             for _ in range(cases):
-                changes = {key: chance.choice(TAKEN[key]) for key in chance.sample(sorted(TAKEN), chance.randrange(3))}
-                wrong = {
-                    key: chance.choice(REFUSED[key]) for key in chance.sample(sorted(REFUSED), chance.randrange(3))
-                }
+                changes, wrong = some(TAKEN, chance), some(REFUSED, chance)
                 flags = [f"--{key}={value}" for key, value in {**changes, **wrong}.items()]
                 result = outcome([*RUN, f"--ckpt_path={checkpoint}", *flags])
-                counts[result if result in ("taken", "refused") else "faults"] += 1
-                if result != ("refused" if wrong else "taken"):
-                    faults.append(f"{result}: {' '.join(flags)}")
-        finally:
-            os.chdir(here)
-            program.run = run
-    return counts, faults
+                yield Case(result, " ".join(flags), ("refused" if wrong else "taken",))
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cases", type=int, default=300)
-    parser.add_argument("--seed", type=int, default=1)
-    given = parser.parse_args()
-    started = time.monotonic()
-    counts, faults = check(given.cases, given.seed)
-    seconds = time.monotonic() - started
-    print(f"{given.cases} changed configurations, {len(faults)} faults, {seconds:.0f} s, {dict(counts)}")
-    print(*faults[:20], sep="\n---\n")
-    raise SystemExit(bool(faults))
+    command(tried, "changed configurations", __doc__, 300)

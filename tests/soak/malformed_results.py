@@ -6,15 +6,14 @@ Each file has to be refused in one line that names it, or be taken with the very
 any is not.
 """
 
-import argparse
 import copy
 import json
 import random
-import tempfile
-import time
-from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from cases import Case, command, elsewhere
 
 from lecun_repro.errors import UserError
 from lecun_repro.report.results import load
@@ -81,32 +80,16 @@ def outcome(path: Path) -> str:
     return "records lost" if given else "taken"
 
 
-def check(cases: int, seed: int = 1) -> tuple[Counter[str], list[str]]:
-    """Counts of what became of them, and the faults."""
-    chance, counts, faults = random.Random(seed), Counter[str](), []
+def tried(cases: int, chance: random.Random) -> Iterator[Case]:
+    """Each with its fault."""
     every = [json.loads((ROOT / "results" / f"{name}.json").read_text())[:6] for name in ("article", "1989", "claims")]
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "article.json")
+    with elsewhere():
+        path = Path("article.json")
         for _ in range(cases):
             text, what = broken(chance.choice(every), chance)
             path.write_text(text)
-            result = outcome(path)
-            counts[result if result in ("taken", "refused") else "faults"] += 1
-            if result not in ("taken", "refused"):
-                faults.append(f"{what}: {result}")
-    return counts, faults
+            yield Case(outcome(path), what)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cases", type=int, default=5000)
-    parser.add_argument("--seed", type=int, default=1)
-    given = parser.parse_args()
-    started = time.monotonic()
-    counts, faults = check(given.cases, given.seed)
-    print(
-        f"{given.cases} malformed files of results, {len(faults)} faults, {time.monotonic() - started:.0f} s",
-        dict(counts),
-    )
-    print(*faults[:20], sep="\n---\n")
-    raise SystemExit(bool(faults))
+    command(tried, "malformed files of results", __doc__, 5000)
