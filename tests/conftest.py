@@ -5,6 +5,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+# Before torch is imported. One thread, as in every command: two processes of tests would be in each other's way.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 from hypothesis import settings
 from hypothesis.configuration import set_hypothesis_home_dir
@@ -27,10 +30,11 @@ def real_data() -> Path:
 @pytest.fixture(scope="session", autouse=True)
 def compile_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of compiled updates: shared by all tests, as each takes ten seconds, and never the user's own."""
-    folder = tmp_path_factory.mktemp("compiled")
+    of_worker = tmp_path_factory.getbasetemp()
+    folder = (of_worker.parent if "PYTEST_XDIST_WORKER" in os.environ else of_worker) / "packages"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LECUN_REPRO_CACHE", str(folder / "packages"))
-        yield folder / "packages"
+        patch.setenv("LECUN_REPRO_CACHE", str(folder))
+        yield folder
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -24,8 +24,8 @@ from lecun_repro.training.module import DigitClassifier
 
 ROOT = Path(__file__).parents[2]
 QUICKSTART = str(ROOT / "configs/quickstart.yaml")
-FILES = sorted((ROOT / "configs").rglob("*.yaml"))
-CONFIGS = [path.relative_to(ROOT).as_posix() for path in FILES if path.parent.name != "claims"]
+# Of every kind of network, head and optimizer, and one with a base.
+PRINTED = ["quickstart.yaml", "1989/3_paper.yaml", "article/7_50k_modern.yaml", "claims/5_micro_vit.yaml"]
 SHORT = ["--trainer.max_epochs=1", "--data.source=digits", "--data.train_size=20", "--model.compile=false"]
 
 
@@ -105,15 +105,16 @@ def test_a_fit_prints_its_splits_and_nothing_on_standard_error(capfd: pytest.Cap
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("config", PRINTED)
 def test_printed_config_fits_again(config: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    run("fit", "--config", ROOT / config, *SHORT, "--print_config")
+    config = str(ROOT / "configs" / config)
+    run("fit", "--config", config, *SHORT, "--print_config")
     (tmp_path / "printed.yaml").write_text(capsys.readouterr().out)
     run("fit", "--config", "printed.yaml")
     first = (tmp_path / f"lightning_logs/{Path(config).stem}/version_0/config.yaml").read_text()
-    run("fit", "--config", ROOT / config, *SHORT)
+    run("fit", "--config", config, *SHORT)
     again = (tmp_path / f"lightning_logs/{Path(config).stem}/version_1/config.yaml").read_text()
-    assert first.replace("printed.yaml", "") == again.replace(str(ROOT / config), "")
+    assert first.replace("printed.yaml", "") == again.replace(config, "")
     results = [json.loads(path.read_text()) for path in sorted(tmp_path.rglob("results.json"))]
     assert results[0]["test"] == results[1]["test"]
     assert results[0]["config_hash"] == results[1]["config_hash"]
