@@ -3,12 +3,16 @@
 Its standard input is a pipe from that process and never carries anything. When the other end closes, by whatever
 death, the run kills its process group, compilers included. (Death signals exist on Linux alone, and follow threads.)
 Where there are no process groups, on Windows, it ends alone.
+
+With `--serve` it is a `runs.forks.ForkServer`'s process: what it imports once serves all runs that are forked from it.
 """
 
 import os
 import signal
 import sys
 import threading
+
+from lecun_repro.runs.forks import SERVE, serve
 
 
 def _die_with_parent() -> None:
@@ -21,9 +25,17 @@ def _die_with_parent() -> None:
 if __name__ == "__main__":
     if hasattr(os, "setpgrp"):
         os.setpgrp()
-    threading.Thread(target=_die_with_parent, daemon=True).start()
     # Modules of one's own in the working directory are found, but none in place of an installed one: it comes last.
     sys.path.append(os.getcwd())
+    if sys.argv[1:2] == [SERVE]:
+        import lecun_repro
+        import lecun_repro.__main__
+
+        for name in lecun_repro.__all__:
+            getattr(lecun_repro, name)
+        serve(int(sys.argv[2]))
+        os.setpgrp()  # from here on a run
+    threading.Thread(target=_die_with_parent, daemon=True).start()
 
     from lecun_repro.__main__ import main
 

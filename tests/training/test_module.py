@@ -58,6 +58,17 @@ def make_data(**arguments: Any) -> DigitsDataModule:
     return DigitsDataModule(**{"source": "digits", "train_size": 20, "test_size": 10} | arguments)
 
 
+def test_more_threads_than_one_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    threads = torch.get_num_threads()
+    for number, told in ((1, 0), (2, 1)):
+        torch.set_num_threads(number)
+        try:
+            make_trainer(max_epochs=1).fit(make_module(), make_data())
+        finally:
+            torch.set_num_threads(threads)
+        assert capsys.readouterr().out.count("one is fastest") == told
+
+
 class Fitted:
     """A fit that has ended."""
 

@@ -12,17 +12,19 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
 import joblib
+import torch
 from tqdm import tqdm
 
 from lecun_repro.errors import BadArgument
 from lecun_repro.files import write_atomically
 from lecun_repro.runs.folders import in_use, save_dir
+from lecun_repro.runs.forks import CHILD, Fork, ForkServer, ServerGone
 from lecun_repro.runs.identity import config_hash
 from lecun_repro.runs.progress import PIPE
 from lecun_repro.runs.record import RESULTS, RULES
@@ -31,6 +33,8 @@ from lecun_repro.runs.signals import Interrupted, StopSignals, say
 from lecun_repro.training.divergence import FILE as DIVERGED
 
 INHERITS = os.name == "posix"  # whether a process can be handed an open pipe; elsewhere the bar goes run by run
+
+Process = subprocess.Popen | Fork
 
 
 class Run(NamedTuple):
@@ -70,36 +74,62 @@ class Outcome(NamedTuple):
 
 
 class Fits:
-    """The processes of the fits that are running, for whoever has to stop them."""
+    """The processes of the fits that are running, for whoever has to stop them.
+
+    Attributes:
+        server: What they are forked from, if anything.
+    """
 
     def __init__(self) -> None:
+        self.server: ForkServer | None = None
         self.stopping = False
-        self._processes: set[subprocess.Popen] = set()
+        self._processes: set[Process] = set()
         self._lock = threading.RLock()  # a signal's handler may interrupt its own thread
 
-    def add(self, process: subprocess.Popen) -> None:
+    def start(self, arguments: list[str], variables: dict[str, str], handed_on: dict[str, str]) -> Process:
+        """A fit, whose outputs are one pipe; `handed_on` are open descriptors, by the variables that name them."""
+        if self.server is not None:
+            with suppress(ServerGone):
+                return self.server.fork(arguments, variables, handed_on)
+        return subprocess.Popen(
+            [*CHILD, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            encoding="utf-8", errors="backslashreplace",
+            env=environment() | variables | handed_on, pass_fds=[*map(int, handed_on.values())],
+        )  # fmt: skip
+
+    def add(self, process: Process) -> None:
         with self._lock:
             self._processes.add(process)
             if self.stopping:
                 process.terminate()
 
-    def remove(self, process: subprocess.Popen) -> None:
+    def remove(self, process: Process) -> None:
         with self._lock:
             self._processes.discard(process)
 
     def stop(self) -> None:
         """Each ends with its running block of updates, and none is started any more."""
         say("lecun-repro: stopping each run after its running block of updates; once more to stop at once")
-        self._each(subprocess.Popen.terminate)
+        self._each(lambda process: process.terminate())
 
     def kill(self) -> None:
-        self._each(subprocess.Popen.kill)
+        self._each(lambda process: process.kill())
 
-    def _each(self, end: Callable[[subprocess.Popen], None]) -> None:
+    def _each(self, end: Callable[[Process], None]) -> None:
         self.stopping = True
         with self._lock:
             for process in self._processes:
                 end(process)
+
+
+def environment() -> dict[str, str]:
+    """That of a fit's process."""
+    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1", "PYTHONIOENCODING": "utf-8"}
+
+
+def fork_server() -> AbstractContextManager[ForkServer | None]:
+    """What fits are forked from: on Linux, where forks are safe, and without a GPU, whose driver may not survive them."""
+    return ForkServer(environment()) if sys.platform == "linux" and not torch.cuda.is_available() else nullcontext()
 
 
 def perform(runs: list[Run], jobs: int, backend: str) -> list[Outcome]:
@@ -113,6 +143,7 @@ def perform(runs: list[Run], jobs: int, backend: str) -> list[Outcome]:
     fits = Fits()
     with (
         StopSignals(None if backend == "ray" else fits.stop) as signals,
+        fork_server() if todo and backend == "local" else nullcontext() as fits.server,
         tqdm(total=updates, unit=" updates", unit_scale=True, desc=f"{len(todo)} runs", disable=None) as bar,
     ):
         try:
@@ -223,18 +254,12 @@ def _perform_one(run: Run, advance: Callable[[int], Any], fits: Fits, goes_on: C
     run.folder.mkdir(parents=True, exist_ok=True)
     config = run.folder / f"{run.row}.yaml"
     write_atomically(config, run.yaml)
-    command = [sys.executable, "-P", "-m", "lecun_repro.child", "fit", "--config", str(config), *run.flags]
-    command += ["--ckpt_path", str(checkpoint)] if checkpoint.is_file() else []
+    arguments = ["fit", "--config", str(config), *run.flags]
+    arguments += ["--ckpt_path", str(checkpoint)] if checkpoint.is_file() else []
     counts, to_counts = os.pipe()
     handed_on = {PIPE: str(to_counts)} if INHERITS else {}
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1", "PYTHONIOENCODING": "utf-8"}
-    environment |= {RULES: run.rules} if run.rules else {}
     try:
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            encoding="utf-8", errors="backslashreplace",
-            env=environment | handed_on, pass_fds=[*map(int, handed_on.values())],
-        )  # fmt: skip
+        process = fits.start(arguments, {RULES: run.rules} if run.rules else {}, handed_on)
     except BaseException:
         os.close(counts)
         raise

@@ -209,6 +209,10 @@ class DigitClassifier(LightningModule):
             self.print(
                 f"the schedule has {total:,} steps and is stepped per pass; per update with model.lr_interval step"
             )
+        if (threads := torch.get_num_threads()) > 1 and self.device.type == "cpu" and self._data().batch < LARGE_BATCH:
+            self.print(
+                f"torch uses {threads} threads here, and one is fastest for a net this small: torch.set_num_threads(1)"
+            )
         self._updates = Updates(self.network, self.head, self._optimizer(), schedule, self.clip, self.average)
         # The resumed run's choice stands, unless the user asks for another.
         wanted = self.compiled if self.compile_wanted == "auto" and self.compiled is not None else self.compile_wanted
