@@ -2,7 +2,9 @@
 
 import os
 import signal
+import socket
 import sys
+import time
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -46,6 +48,12 @@ def said(run: forks.Fork) -> tuple[str, int]:
 )
 def test_what_it_prints_and_how_it_ends(server: forks.ForkServer, code: str, output: str, ends: int) -> None:
     assert said(server.fork([code], {})) == (output.format(code=code), ends)
+
+
+def test_one_that_has_ended_before_it_is_heard_of(server: forks.ForkServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    send = socket.send_fds
+    monkeypatch.setattr(socket, "send_fds", lambda *message: (send(*message), time.sleep(0.5)))
+    assert said(server.fork(["os._exit(4)"], {})) == ("", 4)
 
 
 def test_one_that_is_killed_takes_no_other_with_it(server: forks.ForkServer) -> None:

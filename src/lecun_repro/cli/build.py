@@ -16,7 +16,6 @@ __all__ = ["build_model", "resolve", "trained"]
 class _BuiltOnly(ParsedOnly):
     """Builds data module and model as the subcommand would, loads no digits, and stops there."""
 
-    subcommands = staticmethod(DigitsCLI.subcommands)
     instantiate_classes = DigitsCLI.instantiate_classes
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

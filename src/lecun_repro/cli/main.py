@@ -69,6 +69,10 @@ class DigitsCLI(LightningCLI):
     teach: Teach  # of a fit
     refused: BadArgument | None = None  # a logger or callback that could not be built
 
+    def __init__(self, *given: Any, args: list[str], **kwargs: Any) -> None:
+        self.asked = args[0]
+        super().__init__(*given, args=args, **kwargs)  # type: ignore[misc]
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         for name in lecun_repro.__all__:
             getattr(lecun_repro, name)  # imports it: a class that is there goes by its name alone
@@ -100,6 +104,8 @@ class DigitsCLI(LightningCLI):
         }
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        if self.asked in self.subcommands() and self.asked != subcommand:
+            return self.init_parser(**kwargs)  # only for the list of subcommands: its arguments take a while
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         if subcommand == "fit":
             group = parser.add_argument_group("from_weights")
@@ -350,10 +356,6 @@ def run(arguments: list[str], started: float, cli: type[DigitsCLI] = DigitsCLI) 
 
 class ParsedOnly(DigitsCLI):
     """Parses and checks a command line of `fit`, and stops there."""
-
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        return {"fit": DigitsCLI.subcommands()["fit"]}  # the parsers of the others take half the time
 
     def instantiate_classes(self) -> None:
         pass

@@ -20,6 +20,11 @@ class ServerGone(OSError):
     """There is no server to fork a run, or no more."""
 
 
+def _messages() -> tuple[socket.socket, socket.socket]:
+    """The ends of a connection that carries messages: two that are sent are never received as one."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
 class Fork:
     """A forked run, used as a `subprocess.Popen` with pipes for its input and output.
 
@@ -42,7 +47,7 @@ class Fork:
         output, stdout = os.pipe()
         self.stdin = open(nothing, "wb", 0)  # noqa: SIM115
         self.stdout = open(output, encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
-        self._guard, guard = socket.socketpair()
+        self._guard, guard = _messages()
         self.returncode: int | None = None
         request = json.dumps([list(arguments), list(handed_on)]).encode()
         try:
@@ -89,7 +94,7 @@ class ForkServer:
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket, theirs = _messages()
         with theirs:
             self._process = subprocess.Popen(
                 [*CHILD, SERVE, str(theirs.fileno())], env=environment, pass_fds=[theirs.fileno()],
