@@ -128,7 +128,7 @@ def environment() -> dict[str, str]:
 
 
 def fork_server() -> AbstractContextManager[ForkServer | None]:
-    """What fits are forked from: on Linux, where forks are safe, and without a GPU, whose driver may not survive them."""
+    """What fits are forked from: on Linux, where forks are safe, and without a GPU, whose driver they may not be."""
     return ForkServer(environment()) if sys.platform == "linux" and not torch.cuda.is_available() else nullcontext()
 
 

@@ -31,6 +31,7 @@ class Fork:
     Args:
         server: The socket of the server.
         arguments: The run's command line.
+        variables: What its environment has beside the server's.
         handed_on: Open descriptors that it is given, by the variables of its environment that name them.
 
     Attributes:
@@ -42,14 +43,20 @@ class Fork:
         ServerGone: the server cannot fork it.
     """
 
-    def __init__(self, server: socket.socket, arguments: Sequence[str], handed_on: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        server: socket.socket,
+        arguments: Sequence[str],
+        variables: Mapping[str, str],
+        handed_on: Mapping[str, str],
+    ) -> None:
         stdin, nothing = os.pipe()
         output, stdout = os.pipe()
         self.stdin = open(nothing, "wb", 0)  # noqa: SIM115
         self.stdout = open(output, encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
         self._guard, guard = _messages()
         self.returncode: int | None = None
-        request = json.dumps([list(arguments), list(handed_on)]).encode()
+        request = json.dumps([list(arguments), dict(variables), list(handed_on)]).encode()
         try:
             try:
                 socket.send_fds(server, [request], [stdin, stdout, guard.fileno(), *map(int, handed_on.values())])
@@ -88,10 +95,7 @@ class Fork:
 
 
 class ForkServer:
-    """The process that runs are forked from, while a `with` block runs. It starts at once, and imports meanwhile.
-
-    For Linux, where forks are safe, and without a GPU, whose driver may not survive them.
-    """
+    """The process that runs are forked from, while a `with` block runs. It starts at once, and imports meanwhile."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._socket, theirs = _messages()
@@ -101,9 +105,9 @@ class ForkServer:
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             )  # fmt: skip
 
-    def fork(self, arguments: Sequence[str], handed_on: Mapping[str, str]) -> Fork:
+    def fork(self, arguments: Sequence[str], variables: Mapping[str, str], handed_on: Mapping[str, str]) -> Fork:
         """Starts a run, see `Fork`."""
-        return Fork(self._socket, arguments, handed_on)
+        return Fork(self._socket, arguments, variables, handed_on)
 
     def __enter__(self) -> "ForkServer":
         return self
@@ -142,9 +146,9 @@ def serve(descriptor: int) -> None:
         os.dup2(each, own)
     os.close(stdin)
     os.close(stdout)
-    arguments, names = json.loads(request)
+    arguments, variables, names = json.loads(request)
     sys.argv[1:] = arguments
-    os.environ.update(zip(names, map(str, handed_on), strict=True))
+    os.environ.update(variables | dict(zip(names, map(str, handed_on), strict=True)))
 
 
 def _guard(run: int, told: socket.socket) -> None:
