@@ -5,6 +5,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import joblib
@@ -16,7 +17,7 @@ from lecun_repro.cli.search_space import Choice, Range, settings
 from lecun_repro.commands.reproduce import plan_row
 from lecun_repro.errors import UserError, printable
 from lecun_repro.report.searches import short, value_of
-from lecun_repro.runs.fits import Fits, Outcome, Run, keep, perform_one, started_ray
+from lecun_repro.runs.fits import Fits, Outcome, Run, fork_server, keep, perform_one, started_ray
 from lecun_repro.runs.results import RunResult
 from lecun_repro.runs.signals import Interrupted, StopSignals
 from lecun_repro.runs.studies import Studies, TrialState, optuna
@@ -91,6 +92,7 @@ class Searching:
         """Raises Interrupted for SIGINT or SIGTERM; what is finished is kept, and what is not goes on."""
         with (
             StopSignals(self.fits.stop) as signals,
+            fork_server() if self.perform is perform_one else nullcontext() as self.fits.server,
             tqdm(total=self.most, desc=self.plan.name, bar_format="{desc}", disable=None) as self.bar,
         ):
             self._show()
