@@ -189,9 +189,11 @@ def test_the_hparams_metric_is_the_final_test_error() -> None:
     assert shown.Scalars("error/train")[-1].value == pytest.approx(record["train"]["error"])
     assert hyperparameters(shown) == {
         "row": "5_dropout_relu", "seed": 1337, "source": "digits", "draw": "article", "train_digits": 60,
-        "shift": "roll", "batch_size": 1, "network": "ConvNet1989", "parameters": 9760, "activation": "relu",
-        "dropout": 0.25, "head": "CrossEntropy", "optimizer": "AdamW", "lr": 3e-4, "weight_decay": 0.01,
-        "schedule": "LinearLR", "passes": 3,
+        "frame": "article", "shift": "roll", "augment": "none", "batch_size": 1,
+        "network": "ConvNet1989", "parameters": 9760, "activation": "relu",
+        "dropout": 0.25, "head": "CrossEntropy", "smoothing": 0.0,
+        "optimizer": "AdamW", "lr": 3e-4, "weight_decay": 0.01,
+        "schedule": "LinearLR", "lr_interval": "epoch", "clip": "none", "average": "none", "passes": 3,
     }  # fmt: skip
     assert shown.SummaryMetadata(metadata.SESSION_END_INFO_TAG)
     assert "hp_metric" not in shown.Tags()["scalars"]

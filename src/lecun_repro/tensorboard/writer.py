@@ -60,23 +60,31 @@ def hyperparameters(trainer: Trainer, module: DigitClassifier) -> dict[str, str 
     """What a run was given, flat and by short names, each of the same type in every run."""
     data, network = trainer.datamodule, module.network  # type: ignore[attr-defined]
     optimizer, schedules = trainer.optimizers[0], trainer.lr_scheduler_configs
+    augmentations = [type(augmentation).__name__ for augmentation, *_ in data.augmentations.steps]
+    average, clip = module.average, module.clip
     return {
         "row": row_of(trainer),
         "seed": module.seed,
         "source": data.source,
         "draw": str(data.draw),
         "train_digits": data.n_train,
+        "frame": data.frame,
         "shift": data.shift or "none",
+        "augment": " + ".join(augmentations[data.shift is not None :]) or "none",
         "batch_size": data.batch,
         "network": type(network.own).__name__,
         "parameters": sum(p.numel() for p in network.parameters()),
         "activation": getattr(getattr(network, "activation", None), "__name__", "none"),
         "dropout": float(network.dropout),
         "head": type(module.head).__name__,
+        "smoothing": float(getattr(module.head, "smoothing", 0)),
         "optimizer": type(optimizer).__name__,
         "lr": float(optimizer.defaults.get("lr", 0)),  # at the start of its schedule
         "weight_decay": float(optimizer.defaults.get("weight_decay", 0)),
         "schedule": type(schedules[0].scheduler).__name__ if schedules else "none",
+        "lr_interval": module.lr_interval,
+        "clip": "none" if clip is None else f"norm {clip.norm:g}" if clip.norm else f"value {clip.value:g}",
+        "average": "none" if average is None else average.kind,
         "passes": trainer.current_epoch,
     }
 
