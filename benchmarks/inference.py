@@ -31,8 +31,9 @@ from lecun_repro.commands.export import Outputs, onnx, random_digits
 from lecun_repro.training.module import DigitClassifier
 from readme import fill, machine, table
 
-CONFIGS = Path(__file__).parents[1] / "configs" / "article"
-ROWS = ("1_baseline", "3_adamw", "4_shift", "5_dropout_relu")  # row 2 is row 3 with another optimizer
+CONFIGS = Path(__file__).parents[1] / "configs"
+ARTICLE = ("1_baseline", "3_adamw", "4_shift", "5_dropout_relu")  # row 2 is row 3 with another optimizer
+ROWS = (*ARTICLE, "5_24_maps", "5_48_maps")  # and larger networks
 BATCH = 1_000
 SEED = 1337
 
@@ -78,7 +79,7 @@ def models(checkpoints: list[str]) -> dict[str, DigitClassifier]:
     """The rows' models, with the weights of checkpoints where there are any."""
     found = {}
     for row in ROWS:
-        found[row] = build_model(["fit", "--config", str(CONFIGS / f"{row}.yaml")])
+        found[row] = build_model(["fit", "--config", str(next(CONFIGS.glob(f"*/{row}.yaml")))])
     for path in checkpoints:
         model, saved = trained(path)
         if saved.get("row") not in found:
@@ -160,7 +161,7 @@ def markdown(found: list[dict[str, Any]]) -> str:
         for e in found
     ]
     heads = ["engine", "row", "latency of one image, µs", "over row 1"]
-    last = [f"{spread(e, 'latency_over_row1', '.2f')} times ({e['engine']})" for e in found if e["row"] == ROWS[-1]]
+    last = [f"{spread(e, 'latency_over_row1', '.2f')} times ({e['engine']})" for e in found if e["row"] == ARTICLE[-1]]
     return (
         table([*heads, f"images/s in batches of {BATCH:,}", "time over row 1"], rows, left=(0, 1))
         + f"\n\nOne image takes row 5 {', '.join(last)} as long as row 1."

@@ -108,7 +108,7 @@ def answer(folder: Path, claim: str, *results: list[dict[str, Any]], toml: str =
     report(str(path))
     (found,) = answers(read(path.with_suffix(".toml")), load(path))
     text = path.with_suffix(".md").read_text()
-    assert "| **A claim**: \N{LEFT DOUBLE QUOTATION MARK}it is so\N{RIGHT DOUBLE QUOTATION MARK} | *" in text
+    assert "| **A claim**: \N{LEFT DOUBLE QUOTATION MARK}it is so\N{RIGHT DOUBLE QUOTATION MARK} | " in text
     assert claims_table([found]) in text and (f"*{found.verdict}*: {found.measured}." in text) == bool(found.details)
     return found.verdict, found.measured, text
 

@@ -59,7 +59,8 @@ def report(results: str = "results/article.json") -> None:
         text = plain.document(name, rows, draws, save(plain.figures(name, rows), path.parent))
     elif name == "1989":
         shown = save(paper.figures(name, rows), path.parent)
-        text = paper.document(name, rows, held_out, shown, read_rules(path))
+        cells = load(path.parent / "holdout" / path.name)
+        text = paper.document(name, rows, held_out, shown, read_rules(path), cells)
     else:
         shown = save(article.figures(name, rows), path.parent)
         others = (load(path.with_name(f"{other}.json")) for other in ("perturbed", "plain_loop"))

@@ -10,7 +10,7 @@ from scipy import stats
 from lecun_repro.report.published import Published
 from lecun_repro.report.results import errors, misses
 from lecun_repro.report.statistics import LEVEL, holm
-from lecun_repro.report.tables import spread, table
+from lecun_repro.report.tables import NONE, p_value, spread, table
 from lecun_repro.runs.results import RunResult
 
 COMPATIBLE, NOT_COMPATIBLE = "compatible", "not compatible"
@@ -112,5 +112,6 @@ def measures_table_lines(row: str, measures: Sequence[Measure]) -> list[list[str
     for m in measures:
         digits = 0 if m.name.endswith("misses") else 2 if m.name.endswith("%") else 5
         line = [f"`{row}`", m.name, f"{m.published:.{digits}f}", spread(m.ours, max(digits, 1)), str(len(m.ours))]
-        lines.append([*line, f"{m.percentile:.0f}", f"{m.half_width:.{max(digits, 1)}f}", f"{m.p:.2g}"])
+        half, p = (NONE, NONE) if len(m.ours) < 2 else (f"{m.half_width:.{max(digits, 1)}f}", f"{p_value(m.p)}")
+        lines.append([*line, f"{m.percentile:.0f}", half, p])
     return lines

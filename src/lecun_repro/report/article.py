@@ -16,7 +16,7 @@ from lecun_repro.report.published import BASELINE, BASELINE_50K, BY_ROW, MODERN,
 from lecun_repro.report.results import Rows, errors, misses
 from lecun_repro.report.rules import Rules, rules_note
 from lecun_repro.report.steps import NOT_DECIDED, steps, steps_table
-from lecun_repro.report.tables import DIGITS, NONE, digits_names, image, percents, ranged, span, spread, table
+from lecun_repro.report.tables import DIGITS, NONE, digits_names, image, p_value, percents, ranged, span, spread, table
 
 ABOUT = [
     "digits",
@@ -103,7 +103,8 @@ def against_the_article(own: Rows, rules: Rules) -> str:
         count, published = of_row[0], BY_ROW[row]
         line = [f"`{row}`", str(len(count.ours)), ranged(misses(own[row]))]
         line += [f"{published.test_misses} ({published.test_printed})", f"{count.percentile:.0f}"]
-        lines.append([*line, f"{count.half_width:.1f}", f"{count.p:.2g}", f"*{verdict(of_row, rules.level)}*"])
+        line += [f"{count.half_width:.1f}", f"{p_value(count.p)}"] if len(count.ours) > 1 else [NONE, NONE]
+        lines.append([*line, f"*{verdict(of_row, rules.level)}*"])
     header = ["row", "seeds", "test misses of 2,007 (range)", "the article's (printed)", "its percentile among ours"]
     parts = [table([*header, "half-width of the interval", "p", "verdict"], lines)]
     return "\n\n".join([*parts, *together(own, rules), measures_table(measures)]) if measures else NONE
@@ -120,7 +121,7 @@ def together(own: Rows, rules: Rules) -> list[str]:
     told = NOT_COMPATIBLE if p < rules.level else COMPATIBLE
     return [
         f"**All {len(counts)} rows together**: *{told}*, the article misses {published:.0f}, ours {ours:.0f} in the "
-        f"mean (Stouffer's z {z:+.2f}, p {p:.2g})."
+        f"mean (Stouffer's z {z:+.2f}, p {p_value(p)})."
     ]
 
 
@@ -199,7 +200,9 @@ def engine(own: Rows, plain_loop: Rows, rules: Rules) -> list[str]:
             agree = [len({*a.missed} & {*b.missed}) / max(1, len({*a.missed} | {*b.missed})) for a, b in pairs]
             line = [f"`{row}`", split, f"{len(ours)} and {len(plain)}", spread(misses(ours, split), 1)]
             line += [spread(misses(plain, split), 1), f"{c.change:+.1f}", percents_1(c)]
-            lines.append([*line, f"{p:.2g}", f"*{told}*", needed, f"{100 * np.mean(agree):.0f}" if agree else NONE])
+            lines.append(
+                [*line, f"{p_value(p)}", f"*{told}*", needed, f"{100 * np.mean(agree):.0f}" if agree else NONE]
+            )
     header = ["row", "split", "n", "misses, this engine", "misses, plain loop", "change %", "90 %, these digits"]
     header += ["p (TOST)", "verdict", "would decide it", "missed by both of those missed by either, same seed, %"]
     return ["## This engine and a plain loop", table(header, lines)] if lines else []

@@ -20,7 +20,7 @@ from lecun_repro.report.figures import COLUMNS, SHOWN, seeds_and_mean
 from lecun_repro.report.published import BASELINE, BY_ROW, CONVOLUTIONAL, MODERN
 from lecun_repro.report.results import Rows, errors, load_tested, records
 from lecun_repro.report.statistics import Interval, holm, mean_interval
-from lecun_repro.report.tables import NONE, image, span, spread, table
+from lecun_repro.report.tables import NONE, image, p_value, span, spread, table
 from lecun_repro.runs.results import RunResult
 from lecun_repro.runs.typed_json import record
 from lecun_repro.tensorboard.style import BLUE, GREY, ORANGE, VERMILION, subplots
@@ -223,7 +223,7 @@ def steps_table(rows: Rows) -> str:
         new: Interval = each.difference("new digits").interval()
         line = [f"`{each.base}` → `{each.row}`", f"{each.n[0]}, {each.n[1]}"]
         line += [f"{each.difference().estimate:+.2f}", span(each.difference("these digits").interval()), span(new)]
-        lines.append([*line, f"{each.change:+.0f} %", f"{p:.2g}"])
+        lines.append([*line, f"{each.change:+.0f} %", f"{p_value(p)}"])
     header = ["step", "seeds", "points of error", "95 %, these digits", "95 %, new digits", "change", "p (Holm)"]
     return table(header, lines)
 

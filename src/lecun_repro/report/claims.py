@@ -72,6 +72,9 @@ def answers(file: ClaimsFile, rows: Rows) -> list[Answer]:
     except KeyError as error:
         place = f"{file.path}: a claim without {error}"
         raise BadArgument("results", place, "a file of claims, as results/claims.toml") from None
+    except (TypeError, AttributeError, ArithmeticError) as error:
+        place = f"{file.path}: claim {claim.get('name')}: {error}"
+        raise BadArgument("results", place, "the values that its kind takes, as in results/claims.toml") from None
 
 
 def figure_name(answer: Answer, name: str) -> str:
@@ -92,8 +95,8 @@ def claims_table(answered: Sequence[Answer]) -> str:
     """The short table: every claim word for word, as a verdict on a name alone may be read the wrong way round."""
     lines = []
     for claim, verdict, measured, *_ in answered:
-        lines.append([f"**{claim['name']}**: {quoted(claim)}", f"*{verdict}*", measured])
-    return table(["claim, in the article's words", "verdict", "measured"], lines)
+        lines.append([f"**{claim['name']}**: {quoted(claim)}", claim["kind"], f"*{verdict}*", measured])
+    return table(["claim, in the article's words", "test", "verdict", "measured"], lines)
 
 
 def quoted(claim: Claim) -> str:

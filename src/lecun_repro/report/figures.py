@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -30,7 +31,7 @@ def seeds_and_mean(axes: Axes, x: float, values: Sequence[float], colour: str = 
     axes.plot(x, mean, "o", color=colour, markersize=5, label=label)
 
 
-def published_points(axes: Axes, points: Mapping[int, float], label: str | None = None) -> None:
+def published_points(axes: Axes, points: Mapping[Any, float], label: str | None = None) -> None:
     """The article's own numbers, as empty diamonds."""
     sizes, errors = list(points), list(points.values())
     axes.plot(sizes, errors, "D", color=VERMILION, markersize=5.5, markerfacecolor="none", label=label)
@@ -56,7 +57,7 @@ def rows_figure(rows: Rows, article: Collection[str] = ()) -> Figure:
                 place = {"textcoords": "offset points", "ha": "right", "va": "center", "fontsize": 9}
                 axes.annotate(f"{mean:.2f}", (at, mean), (-7, 0), color=colour, **place)
         axes.plot([], [], "o-", color=colour, markersize=5, label=f"ours, {words}")
-    points = {x: BY_ROW[row].test_error for x, row in enumerate(rows) if row in article}
+    points = {x + offsets[0]: BY_ROW[row].test_error for x, row in enumerate(rows) if row in article}
     published_points(axes, points, "the article (one seed)" if points else None)
     titles = [title_of(row) if row in article else row for row in rows]
     axes.set_xticks(range(len(rows)), [title.replace(", ", ",\n") for title in titles], fontsize=9)

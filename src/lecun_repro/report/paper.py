@@ -19,7 +19,7 @@ from lecun_repro.report.rules import Rules, rules_note
 from lecun_repro.report.search import Tried, search_table
 from lecun_repro.report.statistics import Interval, holm, mean_interval
 from lecun_repro.report.steps import steps, steps_table
-from lecun_repro.report.tables import NONE, image, span, spread, table
+from lecun_repro.report.tables import NONE, image, p_value, span, spread, table
 from lecun_repro.runs.results import RunResult
 from lecun_repro.tensorboard.figures import rejection_figure
 
@@ -63,13 +63,22 @@ def figures(name: str, rows: Rows) -> dict[str, Figure | None]:
     }
 
 
-def document(name: str, rows: Rows, search: Sequence[Tried], shown: Sequence[str], rules: Rules) -> str:
-    """The whole report as Markdown, with the figures that are shown."""
+def document(name: str, rows: Rows, search: Sequence[Tried], shown: Sequence[str], rules: Rules, held_out: Rows) -> str:
+    """The whole report as Markdown, with the figures that are shown.
+
+    Args:
+        name: Of the results.
+        rows: The runs that were tested.
+        search: What was tried on digits held out.
+        shown: The figures.
+        rules: Of the verdicts.
+        held_out: Runs of the settings of initial range and target, evaluated on digits held out.
+    """
     several = {row: results for row, results in published_rows(rows, "1989").items() if len(results) > 1}
     parts = [NOTES.strip(), "## Against the paper", against_table(rows, rules)]
     measures = {row: of_paper(BY_CONFIG[row], results) for row, results in several.items() if row in BY_CONFIG}
     parts += [measures_table(measures)] if measures else []
-    parts += ["## Initial range and target", *settings(several, search, rules)]
+    parts += ["## Initial range and target", *settings(several, held_out, rules)]
     parts += ["## The two doubts, and Newton", doubts(several, rules) or "A verdict needs two seeds or more."]
     found = steps(several, [(before, row) for before, row in rules.families.get("1989", [])], rules)
     parts += ["## Steps, on test digits", steps_table(found)] if found else []
@@ -131,19 +140,19 @@ def against_table(rows: Rows, rules: Rules) -> str:
     return text
 
 
-def settings(rows: Rows, search: Sequence[Tried], rules: Rules) -> list[str]:
+def settings(rows: Rows, tried: Rows, rules: Rules) -> list[str]:
     """The 2x2 of initial range and target with each optimizer; the one with the fewest misses held out is judged."""
-    held_out = {tried.config: float(np.mean(tried.holdout_misses)) for tried in search if not tried.flags}
+    held_out = {row: misses(results) for row, results in tried.items()}
     lines, told = [], []
     for optimizer, of_setting in SETTINGS.items():
         for (init, target), row in of_setting.items():
             line = [optimizer, f"2.4 over the {'fan-in' if init == 'paper' else 'root of the fan-in'}", f"{target:g}"]
-            line += [f"`{row}`", f"{held_out[row]:.1f}" if row in held_out else NONE]
+            line += [f"`{row}`", spread(held_out[row], 1) if row in held_out else NONE]
             if results := rows.get(row):
                 line += [str(len(results)), spread(misses(results, "train"), 1), spread(misses(results), 1)]
             lines.append(line)
         if held_out.keys() >= set(of_setting.values()):
-            best = min(of_setting.values(), key=held_out.__getitem__)
+            best = min(of_setting.values(), key=lambda row: float(np.mean(held_out[row])))
             judged = verdict(of_paper(CONVOLUTIONAL, rows[best]), rules.level) if best in rows else "not run yet"
             told.append(f"- With {optimizer} `{best}` misses the fewest digits held out: *{judged}* with the paper.")
         else:
@@ -165,7 +174,7 @@ def doubts(rows: Rows, rules: Rules) -> str:
         answer = "not decided" if p >= rules.level else "fewer" if effect.estimate < 0 else "more"
         difference = effect.estimate * c.of_digits / 100
         interval = Interval(*(end * c.of_digits / 100 for end in effect.interval()))
-        measured = f"{difference:+.1f} (95 % {span(interval, 1)}, n = {c.n[1]} and {c.n[0]}, p {p:.2g})"
+        measured = f"{difference:+.1f} (95 % {span(interval, 1)}, n = {c.n[1]} and {c.n[0]}, p {p_value(p)})"
         if pair == (BASELINE, PAPER):
             lines.append(optimizer_explains_the_training_error(rows, answer, measured, rules))
         elif pair == (BASELINE, NEWTON):

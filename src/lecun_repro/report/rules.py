@@ -12,6 +12,7 @@ from lecun_repro.runs.results import RunResult
 from lecun_repro.runs.typed_json import record
 
 FILE = "rules.toml"
+FAMILIES = ("steps", "1989")  # of comparisons of two rows
 
 
 class Rules(NamedTuple):
@@ -22,7 +23,7 @@ class Rules(NamedTuple):
     substantial_percent: float = 20  # margin of equivalence, and what a substantial gain is; of the base row's error
     engine_percent: float = 5
     seeds: dict[str, int] = {}  # noqa: RUF012 - of a NamedTuple, that nobody changes
-    families: dict[str, Any] = {}  # noqa: RUF012
+    families: dict[str, Any] = {}  # noqa: RUF012 - comparisons that are adjusted together: [base, row] each; or words
     rules: dict[str, str] = {}  # noqa: RUF012 - in words, by what they are about
     digest: str | None = None  # of the file, see `rules_digest`
 
@@ -40,7 +41,11 @@ def read_rules(results: Path) -> Rules:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise BadArgument("results", f"{path}: {error}", "a TOML file of rules, as results/rules.toml") from None
-    return record(Rules, content, f"{path}: ", digest=rules_digest(results))
+    rules = record(Rules, content, f"{path}: ", digest=rules_digest(results))
+    for name in FAMILIES:
+        if any(not isinstance(pair, list) or len(pair) != 2 for pair in rules.families.get(name, [])):
+            raise BadArgument("results", f"{path}: families.{name}", "a list of [base row, row]")
+    return rules
 
 
 def rules_note(rules: Rules, about: Iterable[str], runs: Iterable[RunResult]) -> str:

@@ -7,7 +7,7 @@ from lecun_repro.report.comparison import Comparison, compare
 from lecun_repro.report.results import Rows
 from lecun_repro.report.rules import Rules
 from lecun_repro.report.statistics import Interval, holm
-from lecun_repro.report.tables import DIGITS, NONE, digits_names, percents, runs_of, signed, table
+from lecun_repro.report.tables import DIGITS, NONE, digits_names, p_value, percents, runs_of, signed, table
 
 NOT_DECIDED = "not decided"
 
@@ -80,5 +80,5 @@ def steps_table(found: Sequence[Step], published: Callable[[str, str], str] | No
             of = step.found.get(name)
             line.append(f"{signed(of.change)} ({percents(of.change_interval())})" if of else NONE)
         line += [published(c.base, c.row)] if published else []
-        lines.append([*line, f"{step.p:.2g}", f"*{step.verdict}*", step.needed or NONE])
+        lines.append([*line, f"{p_value(step.p)}", f"*{step.verdict}*", step.needed or NONE])
     return table(header, lines)

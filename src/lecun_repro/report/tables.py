@@ -72,6 +72,11 @@ def table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in [header, ["---"] * len(header), *filled])
 
 
+def p_value(p: float) -> str:
+    """`0.012`, and below one in ten thousand no more than that."""
+    return NONE if np.isnan(p) else "<0.0001" if p < 1e-4 else f"{p:.2g}"
+
+
 def signed(value: float | np.floating) -> str:
     """`-14`, `+3`, and `+0` for either zero."""
     return f"{round(float(value)):+d}" if np.isfinite(value) else "any"

@@ -20,7 +20,7 @@ from lecun_repro.report.comparisons.gains import (
 )
 from lecun_repro.report.results import Rows, errors
 from lecun_repro.report.statistics import PowerLaw, mean_interval, power_law, prediction_interval
-from lecun_repro.report.tables import NONE, span, spread, table
+from lecun_repro.report.tables import NONE, p_value, span, spread, table
 from lecun_repro.runs.results import RunResult
 
 
@@ -60,7 +60,7 @@ def curve_over_sizes(claim: Claim, rows: Rows, terms: Terms) -> Answer:
         verdict, p = terms.judged(("substantial_gain", curve.step.base, curve.step.row), *p_values)
         verdicts.append(verdict)
         step = f"{curve.name}, {unit:,} to {curve.largest:,} digits"
-        measured.append(f"{step}: {change_of(curve.step)}, p {p:.2g}, *{verdict}*")
+        measured.append(f"{step}: {change_of(curve.step)}, p {p_value(p)}, *{verdict}*")
         changes[f"{curve.name}: {curve.largest:,} against {unit:,} digits"] = in_figure(curve.step, verdict)
     curves += filter(None, (curve_of(part, rows, unit) for part in claim.get("beside", [])))
     panels: dict[str, list[Series]] = {}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from lecun_repro.report.comparison import Comparison, compare
 from lecun_repro.report.comparisons.answers import NOT_DECIDED, NOT_RUN, Answer, Change, Claim, Terms, all_of
 from lecun_repro.report.results import Rows, errors, misses
-from lecun_repro.report.tables import DIGITS, NONE, percents, ranged, runs_of, signed, spread, table
+from lecun_repro.report.tables import DIGITS, NONE, p_value, percents, ranged, runs_of, signed, spread, table
 
 Rule = Callable[[Comparison, Terms], tuple[float, float]]
 """A comparison -> the p-values that show the claim to hold, and to fail."""
@@ -79,7 +79,7 @@ def of_rows(rule: Rule) -> Callable[[Claim, Rows, Terms], Answer]:
             judged[row] = terms.judged((rule.__name__, base, row), *rule(comparison, terms))
             verdict, p = judged[row]
             verdicts.append(verdict)
-            measured.append(f"`{row}` against `{base}`: {change_of(comparison)}, p {p:.2g}")
+            measured.append(f"`{row}` against `{base}`: {change_of(comparison)}, p {p_value(p)}")
             measured[-1] += needed(comparison, rule, terms, verdict, p)
             changes[f"{row} against {base}"] = in_figure(comparison, verdict)
         details = gains_table(rows, base, [*claim["rows"], *claim.get("beside", [])], judged)
@@ -112,7 +112,7 @@ def gains_table(rows: Rows, base: str, names: list[str], judged: Mapping[str, tu
         for digits in ("test", "unseen", "all"):
             line += change_cells(found[digits]) if digits in found else [NONE] * 3
         if row in judged:
-            line += [f"{judged[row][1]:.2g}", f"*{judged[row][0]}*"]
+            line += [f"{p_value(judged[row][1])}", f"*{judged[row][0]}*"]
         lines.append(line)
     return table(header, lines)
 

@@ -8,6 +8,7 @@ from lecun_repro.report.against import COMPATIBLE, measures_table, of_article, v
 from lecun_repro.report.comparisons.answers import FAILS, HOLDS, NOT_RUN, UNTESTABLE, Answer, Claim, Terms
 from lecun_repro.report.published import BY_ROW
 from lecun_repro.report.results import Rows, misses
+from lecun_repro.report.tables import p_value
 
 
 def not_testable(claim: Claim, rows: Rows, terms: Terms) -> Answer:
@@ -35,7 +36,7 @@ def fits_every_digit(claim: Claim, rows: Rows, terms: Terms) -> Answer:
         claim,
         verdict,
         f"{counts.count(0)} of {len(counts)} runs of `{claim['row']}` miss no training digit (95 %: {low:.0f} to "
-        f"{high:.0f} %), the others up to {max(counts)} of {results[0].train.n:,}; p {p:.2g}",
+        f"{high:.0f} %), the others up to {max(counts)} of {results[0].train.n:,}; p {p_value(p)}",
     )
 
 

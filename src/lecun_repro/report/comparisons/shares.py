@@ -15,7 +15,7 @@ from lecun_repro.report.comparisons.answers import (
 from lecun_repro.report.comparisons.figures import shares_figure
 from lecun_repro.report.comparisons.gains import change_cells, in_figure, judged_comparison
 from lecun_repro.report.results import Rows
-from lecun_repro.report.tables import NONE, percents, runs_of, signed, table
+from lecun_repro.report.tables import NONE, p_value, percents, runs_of, signed, table
 
 
 def shares(claim: Claim, rows: Rows, terms: Terms) -> Answer:
@@ -36,7 +36,7 @@ def shares(claim: Claim, rows: Rows, terms: Terms) -> Answer:
             narrow = effect.interval(1 - 2 * terms.rules.level)
             within.append(-terms.substantial <= narrow.low and narrow.high <= terms.substantial)
             orders.append(f"{part['name']} {signed(first.change)}, {signed(last.change)}")
-            line += [signed(effect.estimate), percents(interval), f"{p:.2g}"]
+            line += [signed(effect.estimate), percents(interval), f"{p_value(p)}"]
         lines.append(line)
     verdict = NOT_DECIDED if len(p_values) == wanted else NOT_RUN
     if p_values and min(p_values) < terms.rules.level:
@@ -93,7 +93,7 @@ def share_of_gain(claim: Claim, rows: Rows, terms: Terms) -> Answer:
     )
     lines = [[f"`{name}`", str(len(grid)), f"{100 * grid.mean():.2f}"] for name, grid in zip(names, found, strict=True)]
     details = table(["row", "n", "error %"], lines)
-    return Answer(claim, verdict, f"{text}; n = {min(map(len, found))}), p {p:.2g}", details)
+    return Answer(claim, verdict, f"{text}; n = {min(map(len, found))}), p {p_value(p)}", details)
 
 
 def percents100(interval) -> str:
@@ -115,7 +115,7 @@ def interaction(claim: Claim, rows: Rows, terms: Terms) -> Answer:
     text = (
         f"error {b - a:+.2f} points from `{names[0]}` to `{names[1]}`, {d - c:+.2f} from `{names[2]}` to `{names[3]}`: "
         f"{effect.estimate:+.2f} more (95 %: {these.low:+.2f} to {these.high:+.2f} for these digits, {new.low:+.2f} to "
-        f"{new.high:+.2f} for new ones; n = {min(map(len, found))}), p {p:.2g}"
+        f"{new.high:+.2f} for new ones; n = {min(map(len, found))}), p {p_value(p)}"
     )
     lines = [[f"`{name}`", str(len(grid)), f"{100 * grid.mean():.2f}"] for name, grid in zip(names, found, strict=True)]
     return Answer(claim, verdict, text, table(["row", "n", "error %"], lines))
