@@ -144,7 +144,7 @@ def test_the_digits_that_nobody_chose_on_are_judged_where_all_runs_have_them(tmp
     before = [run | {"unseen": split(7993, 200 + place)} for place, run in enumerate(base)]
     verdict, line, text = answer(tmp_path, claim, before, row)
     assert verdict == NOT_DECIDED and "error +0 %" in line and "the unseen 7,993" in line
-    assert "| -39 | -41 to -37 |" in text  # shown all the same
+    assert re.search(r"\| -39 \| -4\d to -3\d \|", text)  # shown all the same
 
 
 def test_what_would_decide_a_claim(tmp_path: Path, base, runs) -> None:
