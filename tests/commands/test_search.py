@@ -206,7 +206,10 @@ def test_the_best_setting_is_a_file_on_the_searched_one() -> None:
     Path("configs/a.yaml").write_text(yaml.dump(base))
     write_best(Path("results/search/s_best.yaml"), record, "configs/a.yaml", base, tree)
     text = Path("results/search/s_best.yaml").read_text()
-    assert text.startswith("# s: ") and "#   python cli.py search\n" in text and "base: ../../configs/a.yaml\n" in text
+    assert text.startswith("# s: the best of ") and "base: ../../configs/a.yaml\n" in text
+    assert (
+        "#   python cli.py fit --config results/search/s_best.yaml\n" in text and "#   python cli.py search\n" in text
+    )
     best = min(made, key=lambda trial: trial["error"])
     full = configuration("results/search/s_best.yaml")[0]
     assert full == base | best["settings"]

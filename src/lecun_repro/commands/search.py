@@ -236,10 +236,13 @@ def write_best(path: Path, record: dict[str, Any], config: str, base: dict[str, 
 
     best = chosen(typed_record(Search, record, ""))
     change = settings(tree, lambda name, spec: best.settings[name])
-    done = sum(trial["state"] == "complete" for trial in record["trials"])
     head = [
-        f"{record['name']}: {best.error:.2f} % of the digits held out (n = {len(best.fits)} fits), the best of",
-        f"{done} complete trials. Chosen by",
+        f"{record['name']}: the best of {len(record['trials'])} settings that were searched on digits held out.",
+        "",
+        f"  python cli.py fit --config {path.as_posix()}",
+        "",
+        f"Expect, on the digits held out: {best.error:.2f} % (n = {len(best.fits)}; of the best of many, so too low).",
+        "Chosen by",
         "",
         f"  {record['command']}",
     ]
