@@ -7,6 +7,7 @@ from pathlib import Path
 
 import lightning
 import torch
+from torch._inductor import config as inductor_config
 
 README = Path(__file__).with_name("README.md")
 
@@ -27,6 +28,14 @@ def machine() -> str:
         f"{platform.system()}. {versions}, g++ {compiler.strip()}. "
         f"Load average when the run began: {os.getloadavg()[0]:.1f}."
     )
+
+
+def narrow_if_asked() -> str:
+    """With `ATEN_CPU_CAPABILITY=avx2` compiles for 256 bits as well; returns what the sections' names then end in."""
+    if torch.backends.cpu.get_cpu_capability() != "AVX2":
+        return ""
+    inductor_config.cpp.simdlen = 256
+    return "_avx2"
 
 
 def table(heads: list[str], rows: list[list[str]], left: tuple[int, ...] = (0,)) -> str:

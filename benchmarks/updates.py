@@ -39,7 +39,7 @@ from lecun_repro.models.convnet import ConvNet1989
 from lecun_repro.models.heads import CrossEntropy, Head, TanhMSE
 from lecun_repro.training.compile_cache import FOLDER_VARIABLE
 from lecun_repro.training.updates import CompiledUpdates, Examples, Updates, eager_updates
-from readme import fill, machine, table
+from readme import fill, machine, narrow_if_asked, table
 
 SEED = 1337
 BLOCK_SIZE = DigitsDataModule().block_size  # digits that the engine is handed at a time, as in `cli.py fit`
@@ -366,7 +366,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--updates", nargs="+", choices=list(ROWS), default=list(ROWS), help="rows whose updates to time"
     )
-    parser.add_argument("--batch-sizes", nargs="+", default=["1", "8", "64", "full"], help="digits per update, or full")
+    parser.add_argument(
+        "--batch-sizes", nargs="+", default=["1", "8", "64", "512", "full"], help="digits per update, or full"
+    )
     parser.add_argument("--source", choices=["mnist", "digits"], default="mnist", help="digits: needs no data files")
     parser.add_argument("--repetitions", type=int, default=5, help="timings of each way, in turn")
     parser.add_argument("--seconds", type=float, default=0.3, help="aimed at per timing")
@@ -383,6 +385,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(SEED)
     quiet()
+    width = narrow_if_asked()
     described = machine()
     data = DigitsDataModule(given.source)
     data.setup()
@@ -393,7 +396,7 @@ def main() -> None:
     if given.json:
         given.json.write_text(json.dumps(found, indent=1) + "\n")
     if given.readme:
-        fill("updates", text)
+        fill(f"updates{width}", text)
 
 
 if __name__ == "__main__":
