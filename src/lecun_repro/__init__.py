@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lecun_repro.cli.build import load as load
     from lecun_repro.data.augment import Augmentation as Augmentation
     from lecun_repro.data.augment import Distortion as Distortion
     from lecun_repro.data.augment import Erase as Erase
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from lecun_repro.data.distortions import Affine as Affine
     from lecun_repro.data.distortions import Elastic as Elastic
     from lecun_repro.data.sources.base import Source as Source
+    from lecun_repro.data.splits import Split as Split
     from lecun_repro.models.base import Network as Network
     from lecun_repro.models.convnet import ConvNet1989 as ConvNet1989
     from lecun_repro.models.fully_connected import FullyConnected1989 as FullyConnected1989
@@ -49,19 +51,23 @@ _ROOMS = {
     "Network": "models.base",
     "Shift": "data.augment",
     "Source": "data.sources.base",
+    "Split": "data.splits",
     "StochasticDiagonalLM": "training.newton",
     "TanhMSE": "models.heads",
     "Taught": "models.heads",
     "WideConvNet": "models.wide",
 }
 
-__all__ = list(_ROOMS)
+_FUNCTIONS = {"load": "cli.build"}
+
+CLASSES = list(_ROOMS)
+__all__ = [*_ROOMS, *_FUNCTIONS]
 
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         return version("lecun-repro")
-    if name not in _ROOMS:
+    if (room := (_ROOMS | _FUNCTIONS).get(name)) is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{_ROOMS[name]}"), name)
+    value = globals()[name] = getattr(import_module(f"{__name__}.{room}"), name)
     return value

@@ -17,10 +17,14 @@ import os
 import sys
 import time
 import warnings
+from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from jsonargparse import set_parsing_settings
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
@@ -28,6 +32,7 @@ from lecun_repro.cli.help import set_subcommand_help
 from lecun_repro.cli.main import DISK, PROGRAM, DigitsCLI, disk_fault, run, with_checkpoint_config
 from lecun_repro.cli.output import lasting_output
 from lecun_repro.cli.parser import DigitsParser, flags
+from lecun_repro.cli.predictions import with_images
 from lecun_repro.errors import BadArgument, DataError, UserError, one_line, printable
 from lecun_repro.runs.signals import Interrupted, StopSignals
 from lecun_repro.training.compile_cache import CompileError
@@ -41,9 +46,11 @@ COMMANDS = {
     "reproduce": "Trains configurations over several seeds, and writes the results with their report.",
     "search": "Chooses hyperparameters on digits held out of training, and writes what was tried and what was best.",
     "export": "Writes a checkpoint's network for use elsewhere: ONNX, safetensors, or a page to draw digits on.",
+    "configs": "Lists the configurations that ship with the package.",
     "report": "Writes the tables and figures of raw results, beside them. Trains nothing.",
 }
 
+COMPLETION = "--print_completion"
 
 READER_LEFT = (
     errno.EPIPE,
@@ -53,19 +60,36 @@ READER_LEFT = (
 
 
 class Program(DigitsCLI):
-    """The trainer's subcommands, with the others in the list of the help."""
+    """The trainer's subcommands, with the others in the list of the help.
+
+    Attributes:
+        in_full: Whether the others have their flags, which are only completed here: `main` takes these commands first.
+    """
+
+    in_full = False
 
     def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
         super()._add_subcommands(parser, **kwargs)
-        for name, line in COMMANDS.items():  # `main` takes them first
-            parser._subcommands_action.add_subcommand(name, DigitsParser(description=line), help=line)  # type: ignore[union-attr]
+        for name, line in COMMANDS.items():
+            other = command(name)[1] if self.in_full else DigitsParser(description=line)
+            parser._subcommands_action.add_subcommand(name, other, help=line)  # type: ignore[union-attr]
         set_subcommand_help(parser)
+
+
+class Completed(Program):
+    """The same, for a shell that completes commands and flags."""
+
+    in_full = True
 
 
 def known_subcommand(args: list[str]) -> None:
     """Raises UserError unless the first argument is a subcommand, or one that shows something and ends."""
     names = [*DigitsCLI.subcommands(), *COMMANDS]
-    if not args or args[0] not in (*names, "-h", "--help", "--version"):
+    if args and args[0].startswith(COMPLETION):
+        if find_spec("shtab") is None:
+            raise BadArgument("print_completion", "without shtab", "after pip install shtab")
+        set_parsing_settings(add_print_completion_argument=True)
+    elif not args or args[0] not in (*names, "-h", "--help", "--version"):
         raise BadArgument("subcommand", args[0] if args else "missing", f"{', '.join(names)}, before any flag")
 
 
@@ -96,6 +120,10 @@ def main(args: list[str] | None = None) -> None:
     """
     started = time.perf_counter()
     quiet()
+    if args is None:
+        # Modules of one's own in the working directory are found, but none in place of an installed one: it comes last.
+        with suppress(OSError):
+            sys.path += {os.getcwd()} - {*sys.path}
     arguments = list(sys.argv[1:] if args is None else args)
     with StopSignals() as signals, lasting_output() as fault:
         _main(arguments, started, signals)
@@ -112,7 +140,8 @@ def _main(arguments: list[str], started: float, signals: StopSignals) -> None:
         if arguments[0] in COMMANDS:
             run_command(arguments[0], arguments[1:])
         else:
-            run(with_checkpoint_config(arguments), started, Program)
+            program = Completed if arguments[0].startswith(COMPLETION) else Program
+            run(with_checkpoint_config(with_images(arguments)), started, program)
     except (UserError, DataError, Diverged) as error:
         fail(str(error), 2)
     except MisconfigurationException as error:
@@ -136,15 +165,21 @@ def fail(message: str, code: int, kind: str = "error: ") -> None:
     raise SystemExit(code) from None
 
 
+def command(name: str) -> tuple[Callable[..., None], DigitsParser]:
+    """`lecun_repro.<name>.<name>`, and the parser of its arguments as flags."""
+    function = getattr(import_module(f"lecun_repro.commands.{name}"), name)  # some take long to import
+    parser = DigitsParser(prog=f"{PROGRAM} {name}", description=COMMANDS[name])
+    parser.add_function_arguments(function, skip={"overrides"})
+    return function, parser
+
+
 def run_command(name: str, args: list[str]) -> None:
-    """Runs `lecun_repro.<name>.<name>`, whose arguments are the flags. Flags of `fit` become its `overrides`.
+    """Runs a command whose arguments are the flags. Flags of `fit` become its `overrides`.
 
     Raises:
         UserError: a bad flag or value.
     """
-    function = getattr(import_module(f"lecun_repro.commands.{name}"), name)  # some take long to import
-    parser = DigitsParser(prog=f"{PROGRAM} {name}", description=COMMANDS[name])
-    parser.add_function_arguments(function, skip={"overrides"})
+    function, parser = command(name)
     own, overrides = split_flags(args) if name in ("reproduce", "search") else (args, [])
     function(**parser.parse_args(own).as_dict(), **({"overrides": overrides} if overrides else {}))
 

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import sys
 
 import pytest
 
@@ -29,7 +30,9 @@ def test_every_argument_has_a_sentence_a_type_and_a_default(
     subcommand: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = help_of(capsys, subcommand)
-    flags = [f"--data.{name}" for name in inspect.signature(lecun_repro.DigitsDataModule).parameters if name != "seed"]
+    left_out = {"seed"} if subcommand == "predict" else {"seed", "images"}
+    names = inspect.signature(lecun_repro.DigitsDataModule).parameters.keys() - left_out
+    flags = [f"--data.{name}" for name in sorted(names)]
     flags += [
         "--model.network",
         "--model.head",
@@ -39,7 +42,7 @@ def test_every_argument_has_a_sentence_a_type_and_a_default(
         "--seed_everything",
     ]
     flags += ["--threads", "--ckpt_path"]
-    for kind in (getattr(lecun_repro, name) for name in lecun_repro.__all__):
+    for kind in (getattr(lecun_repro, name) for name in lecun_repro.CLASSES):
         for key, base in BASES.items():
             if issubclass(kind, base) and kind is not base:
                 named = [n for n, p in inspect.signature(kind).parameters.items() if p.kind is not p.VAR_KEYWORD]
@@ -67,3 +70,31 @@ def test_the_subcommands_are_listed_in_our_words(capsys: pytest.CaptureFixture[s
     text = " ".join(help_of(capsys).split())
     assert all(line in text for line in SUBCOMMANDS.values())
     assert "--print_config" not in text
+
+
+def test_a_shell_s_completion_knows_every_command_and_its_flags(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("shtab")
+    with pytest.raises(SystemExit) as end:
+        main(["--print_completion", "shtab-bash"])
+    assert end.value.code == 0
+    script = capsys.readouterr().out
+    for flag in ("--trainer.max_epochs", "--data.images", "--seeds", "--trust", "configs"):
+        assert re.search(rf"[ (']{re.escape(flag)}[ )']", script), flag
+
+
+def test_without_shtab_completion_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    with pytest.raises(SystemExit):
+        main(["--print_completion", "shtab-zsh"])
+    assert capsys.readouterr().err.endswith("print_completion: without shtab; allowed: after pip install shtab\n")
+
+
+def test_what_is_refused_anyway_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    of_fit, of_predict = help_of(capsys, "fit"), help_of(capsys, "predict")
+    for name in ("num_nodes", "accumulate_grad_batches", "sync_batchnorm", "val_check_interval", "barebones"):
+        assert f"--trainer.{name}" not in of_fit + of_predict
+    assert "64-true" in sentence(of_fit, "--trainer.precision")
+    assert "--data.images" in of_predict
+    assert "--data.images" not in of_fit

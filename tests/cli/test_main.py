@@ -15,10 +15,12 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from lecun_repro.__main__ import main
+from lecun_repro.cli.build import resolve
 from lecun_repro.cli.main import DigitsCLI, with_checkpoint_config
 from lecun_repro.cli.main import run as run_cli
-from lecun_repro.cli.predictions import prediction_table
+from lecun_repro.cli.predictions import accuracy, prediction_table, with_images
 from lecun_repro.cli.trainer import DigitsTrainer
+from lecun_repro.data.images import READ
 from lecun_repro.training.evaluation import SplitResult
 from lecun_repro.training.module import DigitClassifier
 
@@ -118,6 +120,38 @@ def test_printed_config_fits_again(config: str, capsys: pytest.CaptureFixture[st
     results = [json.loads(path.read_text()) for path in sorted(tmp_path.rglob("results.json"))]
     assert results[0]["test"] == results[1]["test"]
     assert results[0]["config_hash"] == results[1]["config_hash"]
+
+
+def test_what_is_printed_without_defaults_is_the_same_configuration(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    run("fit", "--config", "quickstart", "--print_config=skip_default")
+    (tmp_path / "short.yaml").write_text(printed := capsys.readouterr().out)
+    assert "CrossEntropy" in printed
+    assert "block_size" not in printed
+    assert resolve("short.yaml", []) | {"config": None} == resolve("quickstart", []) | {"config": None}
+
+
+SEQUENCE = """
+base: quickstart
+lr_scheduler:
+  class_path: SequentialLR
+  init_args:
+    milestones: [2]
+    schedulers:
+    - {class_path: LinearLR, init_args: {start_factor: 0.5, total_iters: 2}}
+    - {class_path: ExponentialLR, init_args: {gamma: 0.1}}
+"""
+
+
+def test_schedules_of_schedules(tmp_path: Path) -> None:
+    (tmp_path / "sequence.yaml").write_text(SEQUENCE)
+    run("fit", "--config", "sequence.yaml", *SHORT, "--trainer.max_epochs=3")
+    last = next(tmp_path.rglob("last.ckpt"))
+    run("fit", "--config", "sequence.yaml", *SHORT, "--trainer.max_epochs=4", "--ckpt_path", last)
+    rates = [torch.load(path, weights_only=True)["optimizer_states"][0]["param_groups"][0]["lr"]
+             for path in sorted(tmp_path.rglob("last.ckpt"))]  # fmt: skip
+    assert rates == pytest.approx([3e-5, 3e-6])
 
 
 def test_short_names(tmp_path: Path) -> None:
@@ -322,9 +356,9 @@ def test_what_gives_no_digit_is_named_and_the_rest_done(
     out, err = capfd.readouterr()
     assert not out
     assert err.splitlines() == [
-        "lecun-repro: skipped photos/a.svg: not an image; allowed: PNG, JPEG, GIF, BMP, PPM",
+        f"lecun-repro: skipped photos/a.svg: not an image; allowed: {READ}; save others as PNG or JPEG",
         "lecun-repro: skipped photos/blank.png: blank",
-        r"lecun-repro: skipped photos/z\n.png: a folder",
+        r"lecun-repro: skipped photos/z\n.png: a folder without images",
     ]
     assert Path("digits.csv").read_text().count(".png") == 3
     run("predict", "--ckpt_path", last, "--data.images", "[photos/a.svg,photos/b*.png]", "--output", "none.csv", code=1)
@@ -333,6 +367,31 @@ def test_what_gives_no_digit_is_named_and_the_rest_done(
     out, err = capfd.readouterr()
     assert out.split() == ["file", "digit", "probability", "margin", "runner-up"]
     assert len(err.splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    "given, images",
+    [
+        ("a.png", ["a.png"]),
+        ("photos/1.png photos/2.png --output x.csv", ["photos/1.png", "photos/2.png"]),
+        ("--output x.csv a.png b.png", ["a.png", "b.png"]),
+        ("--data.images a.png b.png --threads=2 c.png", ["a.png", "b.png", "c.png"]),
+        ("--data.images=[a.png,b.png] [1].png", ["a.png", "b.png", "[1].png"]),
+    ],
+)
+def test_files_one_after_another_are_one_list(given: str, images: list[str]) -> None:
+    *others, last = with_images(["predict", *given.split()])
+    assert last == "--data.images=" + json.dumps(images)
+    assert len(others) in (1, 2, 3)
+    assert with_images(["test", *given.split()]) == ["test", *given.split()]
+
+
+def test_accuracy_is_of_the_digits_that_are_known() -> None:
+    probabilities = torch.eye(10)
+    assert accuracy(probabilities, torch.tensor([0, 1, 3, *[-1] * 7])) == (
+        "accuracy 66.67%: 2 of 3 in folders named by their digit\n"
+    )
+    assert accuracy(probabilities, torch.full((10,), -1)) == ""
 
 
 def test_images_that_cannot_be_predicted(fitted: Path, photos: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -344,7 +403,7 @@ def test_images_that_cannot_be_predicted(fitted: Path, photos: Path, capfd: pyte
     out, err = capfd.readouterr()
     nothing, *others = err.splitlines()
     assert nothing == (
-        "lecun-repro: error: data.images: 'photos/*.jpg' matches no file; allowed: files and patterns, in quotes"
+        "lecun-repro: error: data.images: 'photos/*.jpg' matches no file; allowed: files, folders, patterns in quotes"
     )
     commands = ("test", "validate", "fit", "fit")
     assert others == [

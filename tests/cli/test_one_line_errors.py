@@ -220,6 +220,12 @@ YAML = [
     ("optimizer: 3", "optimizer", "3", "Optimizer"),
     ("lr_scheduler: {class_path: LinearLR, init_args: {totl: 3}}", "lr_scheduler.init_args.totl", "unknown", "total"),
     ("lr_scheduler: {class_path: ExponentialLR}", "lr_scheduler.init_args.gamma", "missing", "ExponentialLR"),
+    ("lr_scheduler: {class_path: SequentialLR, init_args: {milestones: [1], schedulers: [os._exit, os._exit]}}",
+     "lr_scheduler.init_args.schedulers[0]", "_exit", "a Python function of one's own"),
+    ("lr_scheduler: {class_path: SequentialLR, init_args: {milestones: [1], schedulers: [{class_path: os.getcwd}]}}",
+     "lr_scheduler.init_args.schedulers[0].class_path", "getcwd", "a class, as a function would be called"),
+    ("lr_scheduler: {class_path: SequentialLR, init_args: {milestones: [1], schedulers: [{class_path: LinearLR}]}}",
+     "lr_scheduler.class_path", "SequentialLR", "expects number of schedulers"),
     ("trainer: {logger: {class_path: TensorBoardLogger, init_args: {save_dir: x, nam: y}}}",
      "trainer.logger.init_args.nam", "unknown key", "trainer.logger.init_args.name"),
     ("trainer: {callbacks: [{class_path: os.getcwd}]}", "trainer.callbacks[0].class_path", "os.getcwd", "Callback"),
@@ -375,3 +381,13 @@ def test_missing_data_is_one_message(capfd: pytest.CaptureFixture[str], monkeypa
     assert re.search("127.0.0.1:9", err)
     assert "LECUN_REPRO_DATA" in err
     assert "--data.root" in err
+
+
+def test_a_module_that_cannot_be_imported_shows_its_error(tmp_path: Path, monkeypatch, capfd) -> None:
+    (tmp_path / "broken_module.py").write_text("import nowhere_at_all\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+    line = error_of(["fit", "--config", QUICKSTART, *SHORT, "--model.network=broken_module.Net"], capfd)
+    check(line, "model.network", "broken_module.Net", "(ModuleNotFoundError: No module named 'nowhere_at_all')")
+    line = error_of(["fit", "--config", QUICKSTART, *SHORT, "--model.network=nowhere_at_all.Net"], capfd)
+    check(line, "model.network", "nowhere_at_all.Net", "a subclass of Network")

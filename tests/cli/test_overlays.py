@@ -10,6 +10,7 @@ import yaml
 
 from lecun_repro.__main__ import main, quiet
 from lecun_repro.cli.build import resolve
+from lecun_repro.cli.config_files import found
 from lecun_repro.cli.overlays import as_yaml, configuration, in_full, merged
 from lecun_repro.commands.reproduce import plan
 from lecun_repro.errors import UserError
@@ -227,3 +228,40 @@ def test_what_is_written_in_full_is_read_as_the_same(values: Callable[[], Any], 
     Path("x.yaml").write_text(text)
     for read in (text, "x.yaml") if in_braces else ("x.yaml",):
         assert repr(configuration(read)[0]) == repr(tree)
+
+
+# Packaged configurations ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["article/1_baseline", "article/1_baseline.yaml", "configs/article/1_baseline.yaml"])
+def test_a_packaged_configuration_is_found_in_any_folder(name: str) -> None:
+    assert found(name) == str(CONFIGS / "article/1_baseline.yaml")
+    assert found("configs/article") == str(CONFIGS / "article")
+
+
+def test_a_file_goes_before_a_packaged_one_of_its_name() -> None:
+    Path("quickstart").write_text("seed_everything: 7")
+    assert found("quickstart") == "quickstart"
+    assert configuration(found("quickstart"))[0] == {"seed_everything": 7}
+
+
+@pytest.mark.parametrize("name", ["none", "../pyproject.toml", "/etc/passwd", "a\0b", "{seed_everything: 1}", ""])
+def test_what_is_neither_stays_as_it_is(name: str) -> None:
+    assert found(name) == name
+
+
+def test_a_packaged_base_of_one_s_own_configuration() -> None:
+    Path("mine.yaml").write_text("base: article/5_dropout_relu\ntrainer: {max_epochs: 2}")
+    full, _ = configuration("mine.yaml")
+    assert full["trainer"]["max_epochs"] == 2
+    assert full["trainer"]["logger"]["init_args"]["name"] == "mine"
+    assert full["model"] == configuration(found("article/5_dropout_relu"))[0]["model"]
+    of_claims, _ = configuration(found("claims/5_adam"))
+    assert of_claims["model"] == full["model"]
+
+
+def test_they_are_listed_with_their_first_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["configs"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(list(CONFIGS.rglob("*.yaml")))
+    assert all(found(line.split()[0]).endswith(".yaml") and len(line.split()) > 3 for line in lines)

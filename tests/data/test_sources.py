@@ -1,3 +1,4 @@
+import json
 import sys
 from pathlib import Path
 from typing import ClassVar
@@ -7,11 +8,14 @@ import pytest
 import torch
 
 import lecun_repro
+from lecun_repro.cli.build import resolve
+from lecun_repro.cli.config_files import load_config
 from lecun_repro.data.datamodule import DigitsDataModule
 from lecun_repro.data.sources.base import find_source
 from lecun_repro.data.sources.digits import Digits
 from lecun_repro.data.splits import Split
-from lecun_repro.errors import BadArgument
+from lecun_repro.errors import BadArgument, DataError
+from lecun_repro.runs.identity import config_hash
 
 
 class Stripes(lecun_repro.Source):
@@ -30,6 +34,19 @@ class Unfinished(lecun_repro.Source):
 
 class Greedy(Stripes):
     def __init__(self, argument) -> None: ...
+
+
+class Some(Stripes):
+    """As many as are asked for, from a file that has to be there."""
+
+    def __init__(self, train: int, file: str = "") -> None:
+        self.counts = {"train": train, "test": 4}
+        self.file = file
+
+    def load(self, part: str, indices: np.ndarray, root: Path) -> Split:
+        if self.file:
+            Path(self.file).read_bytes()
+        return super().load(part, indices, root)
 
 
 @pytest.fixture(autouse=True)
@@ -65,3 +82,40 @@ def test_a_source_of_one_s_own_is_drawn_from_and_served(draw, train) -> None:
     assert data.source == "letters.Stripes"
     [block] = data.train_dataloader()
     assert block.labels.flatten().tolist() == train
+
+
+def some(**arguments: object) -> dict:
+    return {"class_path": "letters.Some", "init_args": arguments}
+
+
+def test_a_source_takes_arguments() -> None:
+    data = DigitsDataModule(some(train=5))
+    data.setup()
+    assert len(data.train.labels) == 5
+    assert data.source == "letters.Some"
+    with pytest.raises(BadArgument, match=r"^source: letters.Some; allowed: .*unexpected keyword argument 'trian'"):
+        find_source(some(trian=5))
+    for spec in ({}, {"class_path": "os.getcwd"}, {"class_path": "mnist", "init_args": {"a": 1}}):
+        with pytest.raises(BadArgument, match=r"^source: "):
+            find_source(spec)
+
+
+def test_a_file_that_a_source_does_not_find_is_one_line() -> None:
+    data = DigitsDataModule(some(train=5, file="nowhere.npz"))
+    with pytest.raises(DataError, match=r"^data.source: letters.Some: .*No such file or directory: 'nowhere.npz'$"):
+        data.setup()
+
+
+def test_data_as_a_class_is_its_source_in_a_configuration() -> None:
+    spec = some(train=5)
+    assert load_config(json.dumps({"data": spec | {"draw": 1}})) == {"data": {"source": spec, "draw": 1}}
+    ours = {"class_path": "lecun_repro.DigitsDataModule", "init_args": {"source": "digits"}}
+    assert load_config(json.dumps({"data": ours})) == {"data": {"source": "digits"}}
+
+
+def test_its_arguments_are_part_of_a_run_s_identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    flags = ["--data.source", json.dumps(some(train=5))]
+    config = resolve("quickstart", flags)
+    assert config["data"]["source"] == some(train=5)
+    assert config_hash(config) != config_hash(resolve("quickstart", ["--data.source", json.dumps(some(train=6))]))

@@ -24,6 +24,8 @@ EVIDENCE = {
     "An activation": ("lightning_logs/**/config.yaml", "activation: mish"),
     "A loss, or its targets": ("lightning_logs/**/config.yaml", "class_path: my_head.Focal"),
     "A source of digits": ("lightning_logs/**/results.json", '"source": "my_source.Letters"'),
+    "A folder of labelled images": ("lightning_logs/**/results.json", '"source": "my_folder.Folder"'),
+    "Fashion-MNIST, EMNIST": ("lightning_logs/**/results.json", '"source": "my_fashion.Fashion"'),
     "A split": ("lightning_logs/**/results.json", '"first": {"n": 60'),
     "An augmentation": ("lightning_logs/**/config.yaml", "class_path: my_augmentation.Fade"),
     "An optimizer": ("lightning_logs/**/config.yaml", "class_path: my_optimizer.SignSGD"),
@@ -71,6 +73,16 @@ def outcomes(clone: Path, shortened: Callable[[list[str]], list[str]]) -> dict[s
     for part, n in (("train", 6000), ("test", 1000)):
         images, labels = np.zeros((n, 16, 16), np.uint8), np.arange(n, dtype=np.uint8) % 10
         np.savez(clone / "letters" / part, images=images, labels=labels)
+    for part, n in (("train", 6), ("test", 4)):
+        for digit in range(10):
+            (clone / f"numbered/{part}/{digit}").mkdir(parents=True)
+            for number in range(n):
+                shutil.copy(clone / "photos/one.png", clone / f"numbered/{part}/{digit}/{number}.png")
+    (clone / "fashion").mkdir()
+    for part, n in (("train", 60_000), ("t10k", 10_000)):
+        for kind, shape in (("images-idx3", (n, 28, 28)), ("labels-idx1", (n,))):
+            header = bytes((0, 0, 8, len(shape))) + np.array(shape, ">u4").tobytes()
+            (clone / f"fashion/{part}-{kind}-ubyte").write_bytes(header + bytes(int(np.prod(shape))))
     commands = {}
     for swap, section in SWAPS.items():
         for language, name, code in BLOCK.findall(section):

@@ -87,3 +87,12 @@ def test_processes_at_once_lose_nothing(tmp_path: Path) -> None:
         process.join()
         assert process.exitcode == 0
     assert len(json.loads(path.read_text())) == 60
+
+
+def test_without_fcntl_a_file_of_results_is_used_without_a_lock(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("lecun_repro.runs.folders.fcntl", None)  # Windows
+    path = tmp_path / "out/mine.json"
+    with held(path), held(path):
+        collect(path, [MINE], lambda row, seed: "now")
+    assert json.loads(path.read_text()) == [MINE]
+    assert [file.name for file in path.parent.iterdir()] == ["mine.json"]

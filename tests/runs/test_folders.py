@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from lecun_repro.__main__ import main
 from lecun_repro.cli.paths import check_paths, leads_out
 from lecun_repro.errors import UserError
+from lecun_repro.runs import folders
 from lecun_repro.runs.folders import claimed, in_use, save_dir
 
 ROOT = Path(__file__).parents[2]
@@ -299,3 +301,14 @@ def test_what_a_callback_was_told_to_say_is_said() -> None:
     )  # fmt: skip
     assert "Stopping threshold reached: error/test" in said.stderr
     assert len(said.stderr.splitlines()) == 1
+
+
+def test_without_fcntl_folders_are_used_without_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fcntl", None)  # as on Windows
+    there = runpy.run_path(folders.__file__)
+    assert there["fcntl"] is None
+    assert there["lock"](tmp_path) is None
+    first, second = (CSVLogger("logs", "row", version="same") for _ in range(2))
+    with there["claimed"](first), there["claimed"](second):
+        assert Path(first.log_dir).is_dir()
+        assert not there["in_use"](Path(first.log_dir))

@@ -3,7 +3,6 @@
 import ctypes
 import errno
 import os
-import resource
 import signal
 import sys
 import tempfile
@@ -229,6 +228,8 @@ def full_disk(size: int) -> None:
 
 def small_files(size: int) -> None:
     """No file may be larger than so many bytes."""
+    import resource  # not on Windows
+
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 

@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image, ImageDraw
 
+import lecun_repro
 from lecun_repro.__main__ import main
 from lecun_repro.errors import UserError
 from lecun_repro.runs.checkpoints import load_checkpoint, network_weights
@@ -86,3 +88,33 @@ def test_a_fit_goes_on_from_no_weights_but_may_start_from_them(capfd: pytest.Cap
     main([*fit, "--optimizer.lr=0", "--from_weights", str(SHIPPED)])
     (last,) = Path().rglob("last.ckpt")
     assert digest(network_weights(last)) == digest(network_weights(SHIPPED))
+
+
+def test_load_gives_the_model_with_its_weights_and_leaves_the_process_as_it_was() -> None:
+    torch.manual_seed(3)
+    before, threads = torch.get_rng_state(), torch.get_num_threads()
+    model = lecun_repro.load(SHIPPED)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.get_num_threads() == threads
+    assert not model.training
+    weights = {name: tensor.detach() for name, tensor in model.network.state_dict().items()}
+    assert digest(weights) == digest(network_weights(SHIPPED))
+    assert model(torch.zeros(3, 1, 16, 16)).shape == (3, 10)
+    with pytest.raises(UserError, match=r"nowhere.ckpt, no such file"):
+        lecun_repro.load("nowhere.ckpt")
+
+
+def test_load_gives_averaged_weights() -> None:
+    fit = ["fit", "--config", QUICKSTART, "--data.train_size=20", "--trainer.max_epochs=2", "--model.compile=false"]
+    main([*fit, "--model.average=ema"])
+    (last,) = Path().rglob("last.ckpt")
+    state = torch.load(last, weights_only=True)["state_dict"]
+    model = lecun_repro.load(last)
+    averaged = model.evaluated_network.state_dict()
+    assert all(torch.equal(averaged[name], state[f"average.network.{name}"]) for name in averaged)
+    assert not torch.equal(averaged["H1w"], state["network.H1w"])
+
+
+def test_lightning_s_own_loading_names_ours() -> None:
+    with pytest.raises(TypeError, match=r"lecun_repro\.load\('mine.ckpt'\)"):
+        lecun_repro.DigitClassifier.load_from_checkpoint("mine.ckpt")

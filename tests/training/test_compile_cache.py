@@ -2,7 +2,6 @@
 
 import os
 import platform
-import pwd
 import shutil
 import signal
 import stat
@@ -137,6 +136,7 @@ def test_the_folder_is_the_variables_or_in_the_users_cache(monkeypatch: pytest.M
     monkeypatch.setenv("HOME", "/home/someone")
     assert packages.folder() == Path("/home/someone/.cache/lecun-repro")
     monkeypatch.delenv("HOME")
+    pwd = pytest.importorskip("pwd")
     monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)  # nor does the system know one
     with pytest.raises(CompileError, match=r"there is no home folder.*LECUN_REPRO_CACHE"):
         packages.folder()
@@ -253,6 +253,18 @@ def test_without_a_compiler(cache: Path, tmp_path: Path, monkeypatch: pytest.Mon
     assert compiler() is None
     assert_refused("there is no working C\\+\\+ compiler")
     assert kept(cache) == []
+
+
+@pytest.mark.parametrize("system, name", [("linux", "g++"), ("darwin", "clang++"), ("win32", "cl")])
+def test_each_system_has_its_compiler(system: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(packages.sys, "platform", system)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert compiler() is None
+    fake = tmp_path / name
+    fake.write_text(f"#!/bin/sh\necho {name} 1\n")
+    fake.chmod(0o755)
+    assert compiler() == f"{name} 1"
 
 
 def test_a_compiler_that_does_not_start_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """The LightningModule under a real Trainer, on the digits that ship with scikit-learn."""
 
 import functools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -341,6 +342,42 @@ def test_the_configured_run_as_a_whole_decides(
     monkeypatch.setattr(module_under_test, "EARNS_COMPILING", updates + 1)
     Fitted(make_module(compile="auto"), **trainer)
     assert compile_lines(capsys) == [NOT_COMPILED + f"this run has {updates}, and compiling pays from {updates + 1}"]
+
+
+def test_a_run_of_medium_length_uses_what_was_compiled_before_and_compiles_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def load_or_build(scan, carry, xs, unless_built: str):
+        asked.append(unless_built)
+        raise CompileError(unless_built)
+
+    monkeypatch.setattr(module_under_test, "EARNS_TRACING", 40)
+    monkeypatch.setattr(module_under_test, "compiler", lambda: "g++ 1")
+    monkeypatch.setattr(updates, "load_or_build", load_or_build)
+    assert Fitted(make_module(compile="auto")).module.compiled is False
+    assert asked == ["this run has 40, and compiling pays from 20,000"]
+    assert compile_lines(capsys) == [NOT_COMPILED + asked[0]]
+
+
+def test_where_plain_updates_take_long_it_is_told_once_by_what_factor_and_how_long(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module_under_test, "LONG", 0)
+    fitted = Fitted(make_module(compile="auto"))
+    _, how_long = compile_lines(capsys)
+    assert re.fullmatch(
+        r"an update takes [\d.]+ ms, 20 to 40 times as long as a compiled one; the other 20 some \d+ s", how_long
+    )
+    assert fitted.module.notice == f"{NOT_COMPILED}this run has 40, and compiling pays from 20,000; {how_long}"
+    Fitted(make_module(compile=False))
+    assert compile_lines(capsys) == []
+
+
+@pytest.mark.parametrize("seconds, words", [(39.6, "40 s"), (150, "2 min"), (7000, "117 min"), (12_600, "3.5 h")])
+def test_durations(seconds: float, words: str) -> None:
+    assert module_under_test.duration(seconds) == words
 
 
 def test_without_a_compiler_it_is_not_compiled(

@@ -27,7 +27,7 @@ from lecun_repro.models.heads import CrossEntropy, Head, TanhMSE
 from lecun_repro.models.vit import MicroViT
 from lecun_repro.training.compile_cache import CompileError, compiler
 from lecun_repro.training.optimizers import NotTraceable
-from lecun_repro.training.updates import CompiledUpdates, Examples, Updates, eager_updates
+from lecun_repro.training.updates import CompiledUpdates, Examples, Updates, eager_updates, keep_freed_memory
 
 needs_compiler = pytest.mark.skipif(compiler() is None, reason="there is no working C++ compiler")
 
@@ -430,3 +430,9 @@ def test_memory_that_is_kept_is_not_cleared_anew() -> None:
         return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
     assert faults("kept") < 100 < faults("given back")
+
+
+def test_where_the_c_library_is_another_nothing_is_asked_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))  # macOS, Windows, musl
+    monkeypatch.setattr("ctypes.CDLL", None)
+    keep_freed_memory.__wrapped__()

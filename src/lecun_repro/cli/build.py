@@ -2,12 +2,15 @@
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import Trainer
 
 from lecun_repro.cli.main import DigitsCLI, ParsedOnly, resolve, run, shipped_weights, with_checkpoint_config
 from lecun_repro.runs.checkpoints import load_checkpoint
+from lecun_repro.runs.weights import SHIPPED
 from lecun_repro.training.module import DigitClassifier
 
 __all__ = ["build_model", "resolve", "trained"]
@@ -25,6 +28,16 @@ class _BuiltOnly(ParsedOnly):
         self.check_checkpoint()
 
 
+class _LoadedOnly(_BuiltOnly):
+    """The same, and leaves seeds and threads of the process as they are."""
+
+    def _set_seed(self) -> None:
+        pass
+
+    def before_instantiate_classes(self) -> None:
+        pass
+
+
 def build_model(args: list[str]) -> DigitClassifier:
     """The model that a command line of the trainer would train or evaluate, with the weights it would start with.
 
@@ -34,7 +47,7 @@ def build_model(args: list[str]) -> DigitClassifier:
     return run(args, time.perf_counter(), _BuiltOnly).model  # type: ignore[return-value]
 
 
-def trained(ckpt_path: str | None, trust: Sequence[str] = ()) -> tuple[DigitClassifier, dict[str, Any]]:
+def trained(ckpt_path: str | Path | None, trust: Sequence[str] = ()) -> tuple[DigitClassifier, dict[str, Any]]:
     """The model that `test --ckpt_path` would evaluate, with its weights, and what the checkpoint says of itself.
 
     Args:
@@ -45,5 +58,23 @@ def trained(ckpt_path: str | None, trust: Sequence[str] = ()) -> tuple[DigitClas
         UserError: not a checkpoint, or one whose configuration or weights are not those of a network and a head.
     """
     ckpt_path = ckpt_path or shipped_weights()
-    model = build_model(with_checkpoint_config(["test", f"--ckpt_path={ckpt_path}"], trust))
+    args = with_checkpoint_config(["test", f"--ckpt_path={ckpt_path}"], trust)
+    with torch.random.fork_rng(devices=[]):
+        model: DigitClassifier = run(args, time.perf_counter(), _LoadedOnly).model  # type: ignore[assignment]
     return model.eval(), load_checkpoint(ckpt_path)["lecun_repro"]
+
+
+def load(path: str | Path | None = None, trust: str | Sequence[str] = ()) -> DigitClassifier:
+    """A trained model from a checkpoint that `fit` wrote, or from weights that `export` wrote, in evaluation mode.
+
+    Called with digits (n, 1, 16, 16) in [-1, 1] it gives the head's ten outputs, (n, 10), by the averaged weights where
+    the run averaged them. `network` and `head` are its parts.
+
+    Args:
+        path: The file; None for the network that ships with the package.
+        trust: Import path of a network or head of your own that the file may name, or several; they are then imported.
+
+    Raises:
+        BadArgument: No such file, or one whose contents are not those of a network and a head.
+    """
+    return trained(SHIPPED if path is None else path, [trust] if isinstance(trust, str) else trust)[0]

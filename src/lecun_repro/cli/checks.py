@@ -95,7 +95,8 @@ def check_values(config: Namespace) -> None:
     """Refuses infinite numbers, and a `class_path` where no type says what it may be: any would be called."""
     for section in ("trainer", "optimizer", "lr_scheduler", "model.network", "model.head", "data"):
         for key, value in leaves(config.get(section), section):
-            if key.endswith(".class_path") and not re.fullmatch(rf"{section}(\.\w+(\[\d+\])?)?\.class_path", key):
+            nested = rf"{section}(\.\w+(\[\d+\])?)?\.class_path|lr_scheduler(\.init_args\.\w+\[\d+\])+\.class_path"
+            if key.endswith(".class_path") and not re.fullmatch(nested, key):
                 raise BadArgument(key, value, "a plain value, as no type is known here")
             if key.endswith(".class_path") and not isinstance(import_object(value), type):
                 raise BadArgument(key, value, "a class, as a function would be called before its type is known")
@@ -188,15 +189,13 @@ def check_schedule(config: Namespace, optimizer: Optimizer) -> None:
     if config.model.lr_interval == "step":
         steps *= plan(**config.data.as_dict()).updates(config.trainer.limit_train_batches)
         what = "updates"
-    for name, value in vars(spec.get("init_args") or Namespace()).items():
-        for function in value if isinstance(value, list) else [value]:
-            check_function(f"lr_scheduler.init_args.{name}", function)
-    kind = import_object(spec.class_path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        schedule = tried("lr_scheduler", spec, lambda **arguments: kind(optimizer, **arguments))
+        schedule = made_schedule("lr_scheduler", spec, optimizer)
         if isinstance(schedule, ReduceLROnPlateau) and what == "updates":
-            raise BadArgument("model.lr_interval", "step", f"epoch, as {kind.__name__} looks at the loss of a pass")
+            raise BadArgument(
+                "model.lr_interval", "step", f"epoch, as {type(schedule).__name__} looks at the loss of a pass"
+            )
         for number in range(min(max(steps, 1), MOST_STEPS)):
             try:
                 schedule.step(0.0) if isinstance(schedule, ReduceLROnPlateau) else schedule.step()
@@ -205,6 +204,25 @@ def check_schedule(config: Namespace, optimizer: Optimizer) -> None:
                 raise BadArgument("lr_scheduler.init_args", f"ends after {number} of {steps} {what}", allowed) from None
     if (total := getattr(schedule, "total_steps", None)) is not None and total < steps:
         raise BadArgument("lr_scheduler.init_args.total_steps", total, f"at least {steps}, the {what} of this run")
+
+
+def made_schedule(key: str, spec: Any, optimizer: Optimizer) -> Any:
+    """The configured schedule, with those in its arguments; other values as they are, if they may be called."""
+    if not isinstance(spec, Namespace) or "class_path" not in spec:
+        check_function(key, spec)
+        return spec
+    for name, value in vars(spec.get("init_args") or Namespace()).items():
+        for number, part in enumerate(value if isinstance(value, list) else [value]):
+            made_schedule(f"{key}.init_args.{name}{f'[{number}]' if isinstance(value, list) else ''}", part, optimizer)
+    kind = import_object(spec.class_path)
+
+    def build(**arguments: Any) -> Any:
+        def made(part: Any) -> Any:
+            return [made(each) for each in part] if isinstance(part, list) else made_schedule(key, part, optimizer)
+
+        return kind(optimizer=optimizer, **{name: made(value) for name, value in arguments.items()})
+
+    return tried(key, spec, build)
 
 
 def check_function(key: str, value: Any) -> None:

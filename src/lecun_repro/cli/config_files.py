@@ -1,15 +1,22 @@
 """Configuration files: read, checked and never trusted."""
 
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
 from jsonargparse._loaders_dumpers import get_yaml_default_loader
 
+import lecun_repro
 from lecun_repro.cli.hints import described
 from lecun_repro.errors import BadArgument
 from lecun_repro.runs.checkpoints import MOST_VALUES
 from lecun_repro.runs.identity import public_names
+
+_PACKAGE = Path(lecun_repro.__file__).parent
+# Of an installed package in it; of a clone, where they lie at the top.
+PACKAGED = next(filter(Path.is_dir, (_PACKAGE / "configs", _PACKAGE.parents[1] / "configs")), _PACKAGE / "configs")
 
 DEEPEST = 50  # values of a configuration within one another; a real one has eight
 
@@ -27,6 +34,24 @@ class _Loader(get_yaml_default_loader()):  # type: ignore[misc]
             if isinstance(key.value, str):
                 keys.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+def packaged(name: str) -> Path | None:
+    """The packaged file or folder that `name` means: `article/1_baseline`, with or without `configs/` and `.yaml`."""
+    with suppress(ValueError, OSError):  # a name that is none
+        for ending in ("", ".yaml"):
+            path = Path(os.path.normpath(PACKAGED / f"{name.removeprefix('configs/')}{ending}"))
+            if PACKAGED in path.parents and path.exists():
+                return path
+    return None
+
+
+def found(name: str) -> str:
+    """The file of this name, else the packaged one; configurations in braces, and what is neither, as they are."""
+    with suppress(ValueError):
+        if os.path.lexists(name):
+            return name
+    return name if name.lstrip().startswith("{") else str(packaged(name) or name)
 
 
 def load_config(path_or_braces: str) -> dict[str, Any]:
@@ -54,10 +79,26 @@ def load_config(path_or_braces: str) -> dict[str, Any]:
     except ValueError as error:  # such as a date or a number of too many digits
         raise BadArgument("config", f"{name}: {error}", "YAML of plain values") from None
     if tree is None:
-        raise BadArgument("config", f"{name}: empty", "a YAML file such as configs/quickstart.yaml")
+        raise BadArgument(
+            "config", f"{name}: empty", "a YAML file, or what lecun-repro configs lists, such as quickstart"
+        )
     if not isinstance(tree, dict):
         raise BadArgument("config", f"{name}: {described(type(tree))}", "a YAML mapping of keys to values")
-    return tree
+    return with_source(tree)
+
+
+def with_source(tree: dict[str, Any]) -> dict[str, Any]:
+    """A configuration in which a class under `data`, as Lightning has it, is the source of the digits.
+
+    Our own data module there is what `data` is anyway.
+    """
+    data = tree.get("data")
+    if not isinstance(data, dict) or "class_path" not in data:
+        return tree
+    kept = {key: value for key, value in data.items() if key not in ("class_path", "init_args")}
+    if str(data["class_path"]).rpartition(".")[2] == "DigitsDataModule":
+        return tree | {"data": kept | (data.get("init_args") or {})}
+    return tree | {"data": kept | {"source": {key: value for key, value in data.items() if key not in kept}}}
 
 
 def _read(path: Path) -> str:
@@ -71,7 +112,9 @@ def _read(path: Path) -> str:
     except (OSError, ValueError) as error:  # ValueError: also a name that is none
         known: dict[type, str] = {FileNotFoundError: "no such file", IsADirectoryError: "a directory"}
         problem = known.get(type(error)) or getattr(error, "strerror", None) or str(error)
-        raise BadArgument("config", f"{path}: {problem}", "a YAML file such as configs/quickstart.yaml") from None
+        raise BadArgument(
+            "config", f"{path}: {problem}", "a YAML file, or what lecun-repro configs lists, such as quickstart"
+        ) from None
 
 
 def _count(tree: Any) -> int:

@@ -1,10 +1,13 @@
 """`--help`: model and data first, with the arguments of all classes that go there, and Lightning's trainer last."""
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from lightning.pytorch.cli import LightningArgumentParser
 
 import lecun_repro
+from lecun_repro.cli.checks import SUPPORTED
 from lecun_repro.cli.parser import DigitsParser
 from lecun_repro.data.augment import Augmentation
 from lecun_repro.models.base import Network
@@ -24,7 +27,7 @@ SUBCOMMANDS = {
     "fit": "Trains one configuration, evaluates both splits after every pass, and keeps what it did in its log folder.",
     "validate": "The same as test.",
     "test": "Evaluates a checkpoint on both splits.",
-    "predict": "Predicts digits with a checkpoint.",
+    "predict": "Reads the digits of image files, or of a checkpoint's data.",
 }
 ARGUMENTS = {
     "ckpt_path": "A checkpoint of `fit` or weights of `export`, a local file; data and model come from it, flags win "
@@ -32,7 +35,8 @@ ARGUMENTS = {
     "from_weights": "A checkpoint whose weights a new run starts from, a local file. Optimizer, schedule and passes "
     "begin anew, and the weights are part of the run's identity.",
     "seed_everything": "Seed of the weights, shifts and dropout, an integer from 0.",
-    "config": "A YAML file of these keys, or of `base: FILE` and what differs; of several, the later one wins.",
+    "config": "A YAML file of these keys, or of `base: FILE` and what differs, or a packaged one by its name, see "
+    "`lecun-repro configs`; of several, the later one wins.",
     "model.network": "The network: a subclass of `lecun_repro.Network`, or any module by import path, from digits "
     "(n, 1, 16, 16) to outputs (n, 10); arguments below.",
     "model.head": "Output activation and loss, a subclass of `lecun_repro.Head` by name or import path; see below.",
@@ -42,6 +46,7 @@ ARGUMENTS = {
     "constant rate. `--lr_scheduler.help LinearLR` lists its arguments.",
 }
 BASES = {"model.network": Network, "model.head": Head, "data.augment": Augmentation}
+OFFERED = ("precision", "gradient_clip_algorithm")  # of what is supported in part; of the others there is no choice
 TO_GO_ON = "A checkpoint that `fit` wrote, a local file to go on from."
 
 
@@ -51,10 +56,12 @@ class HelpfulParser(DigitsParser):
     def set_help(self, subcommand: str) -> None:
         """Puts the help of one of the trainer's subcommands into words."""
         self.description = SUBCOMMANDS[subcommand]
-        needed = "--config" if subcommand == "fit" else "--ckpt_path"
-        self.usage = f"lecun-repro {subcommand} {needed} FILE [options]"
+        needed = {"fit": "--config FILE", "predict": "[IMAGE ...]"}.get(subcommand, "--ckpt_path FILE")
+        self.usage = f"lecun-repro {subcommand} {needed} [options]"
         for action in self._actions:
             action.help = ARGUMENTS.get(action.dest, action.help)
+            if action.dest.removeprefix("trainer.") in OFFERED:
+                action.help = f"{action.help} Here: {SUPPORTED[action.dest.removeprefix('trainer.')][1]}."
             if action.dest == "ckpt_path" and subcommand == "fit":
                 action.help = TO_GO_ON
             if action.dest.endswith("help") and action.dest.startswith(("model.optimizer", "model.lr_scheduler")):
@@ -71,12 +78,26 @@ class HelpfulParser(DigitsParser):
         self._action_groups = [group for group in self._action_groups if group not in last] + last
 
     def format_help(self) -> str:
-        text = super().format_help()
+        with self._refused_left_out():
+            text = super().format_help()
         if self.description not in SUBCOMMANDS.values():
             return text
         before, trainer = text.split(TITLES["trainer"])  # the last of the groups
         classes = [class_help(key, base) for key, base in BASES.items()]
         return f"{before}{''.join(classes)}{TITLES['trainer']}{trainer}"
+
+    @contextmanager
+    def _refused_left_out(self) -> Iterator[None]:
+        """For the help alone, as a suppressed argument would be left out of configurations as well."""
+        refused = {f"trainer.{name}" for name in SUPPORTED if name not in OFFERED}
+        refused |= set() if self.description == SUBCOMMANDS["predict"] else {"data.images"}
+        actions = [action for action in self._actions if action.dest in refused]
+        helps = [action.help for action in actions]
+        for action in actions:
+            action.help = argparse.SUPPRESS
+        yield
+        for action, text in zip(actions, helps, strict=True):
+            action.help = text
 
 
 def set_subcommand_help(parser: LightningArgumentParser) -> None:
@@ -92,7 +113,7 @@ def set_subcommand_help(parser: LightningArgumentParser) -> None:
 def class_help(key: str, base: type) -> str:
     """The arguments of all of this package's subclasses of `base`, as flags of `key`."""
     text = ""
-    for name in lecun_repro.__all__:
+    for name in lecun_repro.CLASSES:
         kind = getattr(lecun_repro, name)
         if issubclass(kind, base) and kind is not base:
             parser = DigitsParser(add_help=False, usage=argparse.SUPPRESS, description="")

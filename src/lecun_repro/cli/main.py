@@ -22,14 +22,15 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 import lecun_repro
 from lecun_repro.cli.after_fit import said_last
 from lecun_repro.cli.checks import at_fault, check
-from lecun_repro.cli.config_files import check_sections, load_config
+from lecun_repro.cli.config_files import check_sections, found, load_config
 from lecun_repro.cli.help import HelpfulParser, set_subcommand_help
 from lecun_repro.cli.overlays import in_full
-from lecun_repro.cli.parser import LINKED, config_flags, flags
+from lecun_repro.cli.parser import LINKED, config_flags, flags, with_optimizer
 from lecun_repro.cli.paths import check_paths, may_download
 from lecun_repro.cli.teachers import check_trained, fill_in
 from lecun_repro.cli.trainer import DigitsTrainer
@@ -74,7 +75,7 @@ class DigitsCLI(LightningCLI):
         super().__init__(*given, args=args, **kwargs)  # type: ignore[misc]
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        for name in lecun_repro.__all__:
+        for name in lecun_repro.CLASSES:
             getattr(lecun_repro, name)  # imports it: a class that is there goes by its name alone
         threads = "Threads that torch uses; one is fastest for a net this small."
         parser.add_argument("--threads", type=PositiveInt, default=1, help=threads)
@@ -119,7 +120,8 @@ class DigitsCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses and checks, so that nothing is built from what could not run."""
-        self.row = next((Path(path).stem for path in config_flags(args[1:]) if os.path.isfile(path)), None)
+        files = map(found, config_flags(args[1:]))
+        self.row = next((Path(file).stem for file in files if os.path.isfile(file)), None)
         args = [args[0], *in_full(args[1:])]
         for path in config_flags(args):
             check_sections(load_config(path), LINKED)
@@ -144,6 +146,7 @@ class DigitsCLI(LightningCLI):
         """Networks and heads whose arguments are refused by their keys. (Lightning's own keep hyperparameters.)"""
         for key, base in (("network", Network), ("head", Head), ("network", nn.Module)):
             self.parser.add_instantiator(partial(made, f"model.{key}.init_args."), base)
+        self.parser.add_instantiator(with_optimizer, LRScheduler)
         self.parser.add_instantiator(partial(self.made_for_trainer, "trainer.logger"), Logger)
         self.parser.add_instantiator(partial(self.made_for_trainer, "trainer.callbacks"), Callback)
 

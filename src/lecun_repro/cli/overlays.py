@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from lecun_repro.cli.config_files import _Loader, load_config
+from lecun_repro.cli.config_files import PACKAGED, _Loader, found, load_config, packaged
 from lecun_repro.errors import BadArgument
 from lecun_repro.runs.identity import public_names
 
@@ -27,7 +27,7 @@ def in_full(args: Sequence[str]) -> list[str]:
     Raises:
         UserError: a configuration that cannot be read, or whose base is missing, circular or outside of its tree.
     """
-    options = list(_options(args))
+    options = [(given, flag, found(value) if flag in CONFIG else value) for given, flag, value in _options(args)]
     named = {os.path.realpath(value) for _, flag, value in options if flag in CONFIG}
     parts: list[tuple[str, list[str]]] = []  # a configuration file or '', and its arguments
     for as_given, flag, value in options:
@@ -60,7 +60,7 @@ def configuration(file: str, named: Collection[str] = ()) -> tuple[dict[str, Any
     """What a configuration file says in full, put onto its base and that onto its own, and the bases' real paths.
 
     Bases lie in the file's tree, the folder `configs` that it is in, else its own folder; or in the `configs` of the
-    working directory.
+    working directory; or among the packaged.
 
     Args:
         file: The file, or a configuration in braces, which counts as a file of the working directory.
@@ -81,6 +81,8 @@ def configuration(file: str, named: Collection[str] = ()) -> tuple[dict[str, Any
         if not isinstance(name, str) or not name or "\0" in name:
             raise BadArgument("base", told, "the path of a YAML file, relative to the file that names it")
         at = Path(os.path.normpath(at.parent / name))
+        if not at.exists() and (ours := packaged(name)) is not None:
+            at, tree = ours, PACKAGED
         real = os.path.realpath(at)
         if real in named:
             tree = _tree_of(at)

@@ -9,14 +9,16 @@ import difflib
 import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 
 from jsonargparse import Namespace, set_parsing_settings
 from jsonargparse._actions import filter_non_parsing_actions
-from jsonargparse._typehints import get_all_subclass_paths, resolve_class_path_by_name
+from jsonargparse._typehints import ActionTypeHint, get_all_subclass_paths, resolve_class_path_by_name
 from jsonargparse._util import import_object
 from lightning.pytorch.cli import LightningArgumentParser
 from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from lecun_repro.cli.config_files import load_config
 from lecun_repro.cli.hints import class_types, described
@@ -49,6 +51,25 @@ class DigitsParser(LightningArgumentParser):
     def add_class_arguments(self, theclass: type, nested_key: str | None = None, *args: Any, **kwargs: Any) -> Any:
         self.kind = theclass if nested_key is None else None
         return super().add_class_arguments(theclass, nested_key, *args, **kwargs)
+
+    def _add_signature_parameter(self, container: Any, key: Any, param: Any, *args: Any, **kw: Any) -> None:  # type: ignore[override]
+        """jsonargparse's. A schedule in the arguments of another waits for the optimizer, as that one does."""
+        if isinstance(param.parent, type) and issubclass(param.parent, LRScheduler):
+            param.annotation = awaiting_optimizer(param.annotation)
+        super()._add_signature_parameter(container, key, param, *args, **kw)
+
+    def _dump_delete_default_entries(self, subcfg: dict[str, Any], subdefaults: dict[str, Any]) -> None:
+        """For `--print_config=skip_default`. jsonargparse's leaves out whole classes with their default arguments."""
+        for key, value in list(subcfg.items()):
+            default = subdefaults.get(key)
+            if value == default and key in subdefaults:
+                del subcfg[key]
+            elif is_spec(value):
+                of_class = ActionTypeHint.get_class_parser(value["class_path"]).get_defaults().as_dict()
+                self._dump_delete_default_entries(arguments := value.pop("init_args", {}), of_class)
+                subcfg[key] = value | ({"init_args": arguments} if arguments else {})
+            elif isinstance(value, dict) and isinstance(default, dict):
+                self._dump_delete_default_entries(value, default)
 
     def _get_values(self, action: Any, arg_strings: list[str]) -> Any:
         """argparse's, of a flag."""
@@ -148,6 +169,26 @@ class DigitsParser(LightningArgumentParser):
         return list(keys)
 
 
+def awaiting_optimizer(hint: Any) -> Any:
+    """Schedules, as `SequentialLR` takes them, as what makes them of an optimizer; any other type as it is."""
+    if get_origin(hint) in (list, Sequence) and LRScheduler in get_args(hint):
+        return list[Callable[[Optimizer], LRScheduler]]  # type: ignore[return-value]
+    return hint
+
+
+def with_optimizer(kind: Any, optimizer: Optimizer, **kwargs: Any) -> Any:
+    """A schedule of a class, of which those in the arguments are made of its own optimizer."""
+    for name, hint in get_type_hints(kind.__init__).items():
+        if name in kwargs and awaiting_optimizer(hint) is not hint:
+            kwargs[name] = [make(optimizer) for make in kwargs[name]]
+    return kind(optimizer=optimizer, **kwargs)
+
+
+def is_spec(value: Any) -> bool:
+    """Whether it is a class in a configuration, with its arguments."""
+    return isinstance(value, dict) and "class_path" in value
+
+
 def unknown_key(key: str, keys: Sequence[str]) -> BadArgument:
     nearest = difflib.get_close_matches(key, keys, n=3, cutoff=0)
     return BadArgument(key, "unknown key", f"the nearest are {', '.join(nearest)}")
@@ -170,7 +211,7 @@ def class_problem(key: str, value: Any, bases: list[type]) -> BadArgument | None
     if isinstance(value, Namespace):
         value = value.as_dict()
     if isinstance(value, str):
-        return None if is_class(value, bases) else BadArgument(key, value, subclass_of(bases, value))
+        return BadArgument(key, value, problem) if (problem := not_class(value, bases)) else None
     if isinstance(value, list):
         problems = (class_problem(f"{key}[{n}]", item, bases) for n, item in enumerate(value) if isinstance(item, dict))
         return next(filter(None, problems), None)
@@ -179,20 +220,25 @@ def class_problem(key: str, value: Any, bases: list[type]) -> BadArgument | None
     if unknown := [name for name in value if name not in OF_A_CLASS]:
         return unknown_key(f"{key}.{unknown[0]}", [f"{key}.{name}" for name in OF_A_CLASS])
     name, init_args = value.get("class_path"), value.get("init_args")
-    if "class_path" in value and not is_class(name, bases):
-        return BadArgument(f"{key}.class_path", name, subclass_of(bases, name))
+    if "class_path" in value and (problem := not_class(name, bases)):
+        return BadArgument(f"{key}.class_path", name, problem)
     if not isinstance(init_args, dict | None):
         return BadArgument(f"{key}.init_args", init_args, f"a mapping of {name}'s arguments")
     return None
 
 
-def is_class(name: Any, bases: list[type]) -> bool:
-    """Whether a `class_path` or short name stands for a subclass of one of `bases`; it is imported and never called."""
+def not_class(name: Any, bases: list[type]) -> str:
+    """Why a `class_path` or short name is no subclass of one of `bases`, if so; it is imported, never called."""
     try:
         kind = import_object(resolve_class_path_by_name(tuple(bases), name))  # type: ignore[arg-type]
-        return issubclass(kind, tuple(bases)) and kind not in bases
-    except Exception:
-        return False
+        if issubclass(kind, tuple(bases)) and kind not in bases:
+            return ""
+    except Exception as error:
+        module = str(name).rpartition(".")[0]
+        missing = isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}.")
+        if module and not missing and not isinstance(error, AttributeError | TypeError):
+            return f"a class whose module can be imported ({type(error).__name__}: {one_line(str(error))[:200]})"
+    return subclass_of(bases, name)
 
 
 def subclass_of(bases: list[type], name: Any) -> str:

@@ -1,13 +1,49 @@
-"""What `predict` writes: a line for each digit, with the probability of the guess and its lead over the next best."""
+"""What `predict` is given, image files, and what it writes: a line for each digit.
+
+With the probability of the guess and its lead over the next best.
+"""
 
 import csv
 import io
+import json
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import torch
+import yaml
 
 from lecun_repro.errors import printable
+
+IMAGES = "--data.images"
+
+
+def with_images(args: list[str]) -> list[str]:
+    """A command line of `predict` whose image files, which a shell makes of a pattern, are one list."""
+    if args[:1] != ["predict"]:
+        return args
+    images: list[str] = []
+    others: list[str] = []
+    waits = False  # a flag, for its value
+    for arg in args[1:]:
+        name, equals, value = arg.partition("=")
+        if name == IMAGES:
+            images += listed(value) if equals else []
+            waits = False
+        elif waits or arg.startswith("-"):
+            others.append(arg)
+            waits = not waits and not equals
+        else:
+            images += listed(arg)
+    return ["predict", *others, *([f"{IMAGES}={json.dumps(images)}"] if images else [])]
+
+
+def listed(value: str) -> list[str]:
+    """What one argument names: a list, as YAML has it, or a file, folder or pattern."""
+    with suppress(yaml.YAMLError):
+        if value.startswith("[") and isinstance(several := yaml.safe_load(value), list):
+            return list(map(str, several))
+    return [value]
 
 
 class Prediction(NamedTuple):
@@ -45,3 +81,10 @@ def readable_table(probabilities: torch.Tensor, files: Sequence[str]) -> str:
     for name, p in zip(names, predicted(probabilities), strict=True):
         lines.append(f"{name:{width}}  {p.digit:5}  {p.probability:11.4f}  {p.margin:6.4f}  {p.runner_up:9}")
     return "\n".join(lines) + "\n"
+
+
+def accuracy(probabilities: torch.Tensor, labels: torch.Tensor) -> str:
+    """Confidences (n, 10) and labels (n,), -1 where unknown -> a line on those that are known; none if none is."""
+    known = labels >= 0
+    n, right = int(known.sum()), int((probabilities.argmax(1) == labels)[known].sum())
+    return f"accuracy {right / n:.2%}: {right} of {n} in folders named by their digit\n" if n else ""

@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-from lecun_repro.cli.predictions import prediction_table, readable_table
+from lecun_repro.cli.predictions import accuracy, prediction_table, readable_table
 from lecun_repro.files import write_atomically
 
 
@@ -58,5 +58,7 @@ class DigitsTrainer(Trainer):
         else:
             table = prediction_table(probabilities) if files is None else readable_table(probabilities, files)
             sys.stdout.write(table)
-            sys.stdout.flush()
+        if image_digits is not None:
+            sys.stdout.write(accuracy(probabilities, image_digits.digits.labels))
+        sys.stdout.flush()
         return predictions

@@ -23,7 +23,7 @@ from lecun_repro.training.module import DigitClassifier
 TOLERANCE = 1e-4  # of outputs computed elsewhere; float32 sums in another order differ by 1e-6
 
 
-def export(to: str, ckpt_path: str | None = None, trust: str | list[str] | None = None) -> None:
+def export(to: str, ckpt_path: str | None = None, trust: list[str] | str | None = None) -> None:
     """Writes a trained network for use without this package.
 
     Args:

@@ -11,10 +11,12 @@ from typing import Any, Literal
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from lecun_repro.cli.build import resolve
+from lecun_repro.cli.config_files import found
 from lecun_repro.cli.overlays import text_in_full
 from lecun_repro.cli.parser import flags
 from lecun_repro.cli.teachers import FIRST_SEED, is_configuration, names
 from lecun_repro.data.plan import plan as plan_data
+from lecun_repro.data.sources.base import source_name
 from lecun_repro.errors import BadArgument, printable
 from lecun_repro.report.collection import collect, held, refuse_others, rules_digest
 from lecun_repro.report.results import by_row
@@ -39,7 +41,7 @@ def reproduce(
     Flags of `fit` may follow and go to every run (`--trainer.max_epochs 2`, `--data.root …`).
 
     Args:
-        configs: A folder of YAML files, or files.
+        configs: A folder of YAML files, or files; names of packaged ones are found in any folder.
         seeds: How many seeds, from 1337 on, or a list of seeds: `--seeds 5`, `--seeds [1337,7]`.
         jobs: Runs at a time; one per core is fastest.
         out: Folder of the results. Default: `results` for MNIST and for configurations on `usps` as they are,
@@ -55,7 +57,7 @@ def reproduce(
     extra = [*(["--data.source", source] if source else []), *(overrides or [])]
     seed_list = listed(seeds)
     resolved = {row_of(file): resolve(str(file), extra) for file in files}
-    sources = {config["data"]["source"] for config in resolved.values()}
+    sources = {source_name(config["data"]["source"]) for config in resolved.values()}
     teachers = teachers_of(resolved.values())
     if teachers and vary_draw:
         raise BadArgument("vary_draw", "true", "false, as the teachers know the digits of one draw")
@@ -109,7 +111,7 @@ def reproduce(
 
 def config_files(configs: str | list[str]) -> list[Path]:
     """The YAML files named, or those of a folder, in the order of their names."""
-    paths = [Path(path) for path in ([configs] if isinstance(configs, str) else configs)]
+    paths = [Path(found(path)) for path in ([configs] if isinstance(configs, str) else configs)]
     named = [file for path in paths for file in (sorted(path.glob("*.yaml")) if path.is_dir() else [path])]
     files = list(dict.fromkeys(named))
     of_rows: dict[str, Path] = {}

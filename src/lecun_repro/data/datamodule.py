@@ -13,7 +13,7 @@ from lecun_repro.data.blocks import Blocks, Chunks
 from lecun_repro.data.download import data_root
 from lecun_repro.data.draws import DrawName
 from lecun_repro.data.plan import held_out, plan, require_integer
-from lecun_repro.data.sources.base import FrameName, find_source
+from lecun_repro.data.sources.base import FrameName, SourceSpec, find_source, source_name
 from lecun_repro.data.splits import EvaluatedSplit, Split
 from lecun_repro.errors import BadArgument, DataError
 
@@ -29,7 +29,8 @@ class DigitsDataModule(LightningDataModule):
     Args:
         source: Where the digits come from: `mnist` (70,000; downloaded if missing), `digits` (1,797 that ship
             with scikit-learn; needs no file), `usps` (the 1989 paper's 9,298 zip-code digits; downloaded if
-            missing), or the import path of a `lecun_repro.Source` of your own.
+            missing), or the import path of a `lecun_repro.Source` of your own; one that takes arguments
+            as `class_path` and `init_args`, which may stand directly under `data` as well.
         draw: Which digits, in which order: `article` (MNIST: the article's exact 7,291 and 2,007; other
             sources: their own split), `full` (all the source has; MNIST: its first 50,000 and the article's
             2,007), or the seed of another draw, an integer from 0.
@@ -56,9 +57,9 @@ class DigitsDataModule(LightningDataModule):
         root: Folder of the data files; by default that of the environment variable LECUN_REPRO_DATA, else
             `data`.
         seed: Seed of the augmentations, an integer from 0.
-        images: For `predict` alone: image files (PNG, JPEG, GIF, BMP or PPM) with one digit each, dark or light, in
-            the place of the evaluation split; a file, a pattern in quotes such as "photos/*.png", or a list of them. No
-            data set is then loaded.
+        images: For `predict` alone: image files (PNG, JPEG, GIF, BMP, PPM, WebP, TIFF; HEIC with the extra `heic`) with
+            one digit each, dark or light, in the place of the evaluation split; files, folders, patterns such as
+            "photos/*.png". No data set is then loaded.
 
     Attributes:
         counts: The numbers that these arguments come to.
@@ -73,7 +74,7 @@ class DigitsDataModule(LightningDataModule):
 
     def __init__(
         self,
-        source: str = "mnist",
+        source: SourceSpec = "mnist",
         draw: DrawName | NonNegativeInt = "article",
         train_size: PositiveInt | None = None,
         test_size: PositiveInt | None = None,
@@ -95,7 +96,7 @@ class DigitsDataModule(LightningDataModule):
             raise BadArgument("shift", shift, "roll, pad or null")
         require_integer("block_size", block_size, 1)
         require_integer("seed", seed, 0)
-        self.source = source
+        self.source, self.source_spec = source_name(source), source
         self.draw = draw
         self.frame = frame
         self.fold = fold
@@ -170,7 +171,13 @@ class DigitsDataModule(LightningDataModule):
 
     def load(self) -> dict[str, Split]:
         """The splits by their names; files are opened only for what is evaluated."""
-        source, root, counts = find_source(self.source), data_root(self.root), self.counts
+        try:
+            return self._loaded()
+        except FileNotFoundError as error:  # of a source of one's own, which need not say it as ours do
+            raise DataError(f"data.source: {self.source}: {error}") from error
+
+    def _loaded(self) -> dict[str, Split]:
+        source, root, counts = find_source(self.source_spec), data_root(self.root), self.counts
         source.frame = self.frame
         order = source.order(self.draw)
         n = counts.train + counts.holdout

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -22,11 +22,15 @@ from lecun_repro.data.sources.mnist import to_16x16
 from lecun_repro.data.splits import Split
 from lecun_repro.errors import DataError
 
-# What is read: formats that give their size in the header, so that it is known before anything is decoded. Not WebP
-# (decoders made on opening), nor TIFF (a container of other formats).
-FORMATS = ("PNG", "JPEG", "GIF", "BMP", "PPM")
+# What is read: formats that give their size in the header, so that it is known before anything is decoded.
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "PPM", "WEBP", "TIFF")
+TIFF_CODECS = ("raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg", "tiff_ccitt", "group3", "group4")
+HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # brands of an iPhone's photos
+READ = f"{', '.join(FORMATS)}, and HEIC with pillow-heif"
+# Beside the kinds that Pillow knows by their names, those that a folder of photos may have.
+OTHER_SUFFIXES = (".heic", ".heif", ".hif", ".svg", ".dng", ".cr2", ".nef", ".arw")
 MAX_BYTES = 256 * 2**20  # of a file
-MAX_PIXELS = 64_000_000  # claimed by a header; a progressive JPEG of four colours takes 8 bytes each, the others less
+MAX_PIXELS = 64_000_000  # claimed by a header; WebP takes 12 bytes each, a JPEG of four colours 8, the others less
 MAX_ASPECT = 100  # longer side over shorter
 REDUCED_TO = 2_000_000  # pixels that a larger image is reduced to, each the mean of a square of its pixels
 BAND = 256  # rows of the reduced image that are converted at a time
@@ -36,7 +40,7 @@ class ImageDigits(NamedTuple):
     """What a number of image files gave."""
 
     files: list[str]  # those with a digit, as they were named
-    digits: Split  # theirs, in the same order; labels are unknown: -1
+    digits: Split  # theirs, in the same order; a label is the name of the folder, -1 where that is no digit
     skipped: list[tuple[str, str]]  # the other files, each with the reason
 
 
@@ -44,7 +48,7 @@ def read_images(images: str | Iterable[str], frame: FrameName = "article") -> Im
     """The digits of all files that `images` names.
 
     Args:
-        images: A file or pattern, or several, see `find_files`.
+        images: A file, folder or pattern, or several, see `find_files`.
         frame: The frame that they are shown in, as MNIST's digits are.
 
     Raises:
@@ -58,14 +62,23 @@ def read_images(images: str | Iterable[str], frame: FrameName = "article") -> Im
         except Unreadable as reason:
             skipped.append((file, str(reason)))
     small = to_16x16(np.concatenate(digits), frame)
-    return ImageDigits(files, Split(small, torch.full((len(files),), -1)), skipped)
+    return ImageDigits(
+        files, Split(small, torch.tensor([label_of(file) for file in files], dtype=torch.int64)), skipped
+    )
+
+
+def label_of(file: str) -> int:
+    """The digit after which the file's folder is named; -1 where it is not."""
+    name = Path(file).parent.name
+    return int(name) if re.fullmatch("[0-9]", name) else -1
 
 
 def find_files(images: str | Iterable[str]) -> list[str]:
     """The files that are named, each once: in the order of their patterns, and for a pattern in natural order.
 
     Args:
-        images: A path or a pattern with `*`, `?`, `[...]` or `**`, or several; `~` is the home folder.
+        images: A file, a folder for all images in and below it, or a pattern with `*`, `?`, `[...]` or `**`; or
+            several. `~` is the home folder.
 
     Raises:
         DataError: A pattern matches nothing.
@@ -77,12 +90,20 @@ def find_files(images: str | Iterable[str]) -> list[str]:
         with suppress(ValueError):  # a zero byte
             names = names or sorted(glob.glob(path, recursive=True), key=natural_order)
         if not names:
-            raise DataError(f"data.images: {pattern!r} matches no file; allowed: files and patterns, in quotes")
+            raise DataError(f"data.images: {pattern!r} matches no file; allowed: files, folders, patterns in quotes")
         for name in names:
-            found.setdefault(Path(name).parent.resolve() / Path(name).name, name)
+            for file in in_folder(name) or [name]:
+                found.setdefault(Path(file).parent.resolve() / Path(file).name, file)
     if not found:
-        raise DataError("data.images: an empty list; allowed: files and patterns, in quotes")
+        raise DataError("data.images: an empty list; allowed: files, folders, patterns in quotes")
     return list(found.values())
+
+
+def in_folder(folder: str) -> list[str]:
+    """The files in and below a folder whose names say that they are images, but hidden ones, in natural order."""
+    suffixes = {*Image.registered_extensions(), *OTHER_SUFFIXES}
+    files = [os.path.join(at, name) for at, _, names in os.walk(folder) for name in names if not name.startswith(".")]
+    return sorted((file for file in files if os.path.splitext(file)[1].lower() in suffixes), key=natural_order)
 
 
 def natural_order(name: str) -> tuple[list[tuple[bool, int, str]], str]:
@@ -115,24 +136,40 @@ def read_pages(file: str | os.PathLike[str]) -> list[Image.Image]:
     try:
         status = os.stat(file)
         if not stat.S_ISREG(status.st_mode):
-            raise Unreadable("a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file")
+            raise Unreadable("a folder without images" if stat.S_ISDIR(status.st_mode) else "not a regular file")
         if status.st_size > MAX_BYTES:
             raise Unreadable(f"{status.st_size:,} bytes; allowed: at most {MAX_BYTES:,}")
         with open(file, "rb") as stream, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of sizes, which are checked here, and of metadata, which are not used
-            with Image.open(stream, formats=FORMATS) as image:
+            with Image.open(stream, formats=_formats(stream)) as image:
                 check_size(*image.size)
+                if image.format == "TIFF" and image.info.get("compression") not in TIFF_CODECS:
+                    raise Unreadable(f"TIFF compressed by {image.info.get('compression')}; save it as PNG")
                 return _grey(image)
     except Unreadable:
         raise
     except Image.UnidentifiedImageError:
-        raise Unreadable(f"not an image; allowed: {', '.join(FORMATS)}") from None
+        raise Unreadable(f"not an image; allowed: {READ}; save others as PNG or JPEG") from None
     except Image.DecompressionBombError:  # from a size of 2.8 times our own bound
         raise Unreadable(f"more than {MAX_PIXELS:,} pixels") from None
     except OSError as error:
         raise Unreadable(f"cannot be read: {error.strerror or error}") from None
     except Exception as error:  # whatever a decoder makes of malformed bytes
         raise Unreadable(f"malformed image: {type(error).__name__}: {error}") from None
+
+
+def _formats(stream: BinaryIO) -> tuple[str, ...]:
+    """The formats that a file may be read as. HEIC needs a package of its own, imported where there is one."""
+    start = stream.read(12)
+    stream.seek(0)
+    if start[4:8] != b"ftyp" or start[8:] not in HEIC:
+        return FORMATS
+    try:
+        import pillow_heif  # an extra
+    except ImportError:
+        raise Unreadable("HEIC, which needs pillow-heif: pip install pillow-heif, or save it as JPEG") from None
+    pillow_heif.register_heif_opener()
+    return ("HEIF",)
 
 
 def check_size(width: int, height: int) -> None:
@@ -148,6 +185,8 @@ def _grey(image: Image.Image) -> list[Image.Image]:
     image.load()
     if image.mode == "F":
         raise Unreadable("floating-point pixels; allowed: integers")
+    if image.mode.startswith("I;16") and image.mode != "I;16":  # of the other byte order
+        image = image.convert("I")
     factor = _factor(image)
     size = (-(-image.width // factor), -(-image.height // factor))
     transparent = image.has_transparency_data and image.mode[0] != "I"

@@ -4,7 +4,7 @@ import re
 from typing import Any, NamedTuple
 
 from lecun_repro.data.draws import DrawName
-from lecun_repro.data.sources.base import find_source
+from lecun_repro.data.sources.base import SourceSpec, find_source, source_name
 from lecun_repro.errors import BadArgument
 
 MOST_SEED = 2**32 - 1
@@ -37,7 +37,7 @@ class Counts(NamedTuple):
 
 
 def plan(
-    source: str,
+    source: SourceSpec,
     draw: DrawName | int,
     train_size: int | None,
     test_size: int | None,
@@ -52,18 +52,18 @@ def plan(
     Raises:
         BadArgument: The first argument that is out of its bounds.
     """
-    digits = find_source(source)
+    digits, name = find_source(source), source_name(source)
     if draw not in ("article", "full"):
         require_integer("draw", draw, 0, MOST_SEED, "article, full or ")
     if frame not in digits.frames:
         allowed = ", ".join(digits.frames)
-        raise BadArgument("frame", frame, allowed if len(digits.frames) > 1 else f"{allowed}, the only one of {source}")
+        raise BadArgument("frame", frame, allowed if len(digits.frames) > 1 else f"{allowed}, the only one of {name}")
     own = digits.sizes(draw)
     sizes = dict(own)
     for part, asked in (("train", train_size), ("test", test_size)):
         has = digits.counts[part]
         if asked is not None:
-            require_integer(f"{part}_size", asked, 1, has, after=f", all that {source} has, or null")
+            require_integer(f"{part}_size", asked, 1, has, after=f", all that {name} has, or null")
         sizes[part] = min(asked or sizes[part], has)
     drawn = sizes["train"]
     require_integer("holdout", holdout, 0, drawn - 1, after=f", as there are {drawn} training digits")

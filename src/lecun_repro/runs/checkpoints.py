@@ -119,11 +119,14 @@ def checkpoint_config(saved: dict[str, Any], named: Sequence[str]) -> dict[str, 
     taken = {key: config[key] for key in TAKEN if key in config}
     values = values_of(taken, MOST_VALUES)
     names = [value["class_path"] for value in values if isinstance(value, dict) and "class_path" in value]
-    if isinstance(data := taken.get("data"), dict) and "." in str(data.get("source")):  # the import path of a class
-        names.append(data["source"])
+    source = data.get("source") if isinstance(data := taken.get("data"), dict) else None
+    if isinstance(source, str) and "." in source:  # the import path of a class
+        names.append(source)
     for name in names:
         if not isinstance(name, str) or (name and not name.startswith(TRUSTED) and name not in named):
-            raise ValueError(f"names the class {name}, which would be imported; name it yourself, if you trust it")
+            raise ValueError(
+                f"names the class {name}, which would be imported; if you trust it, {flag_for(name, taken)}"
+            )
     for part in ("network", "head"):
         if not isinstance(spec := taken["model"].get(part), dict):
             raise ValueError(f"names no {part}")
@@ -131,6 +134,16 @@ def checkpoint_config(saved: dict[str, Any], named: Sequence[str]) -> dict[str, 
         if str(name := spec.get("class_path")).startswith("torch.") and name not in named:
             raise ValueError(f"names {name} as its {part}; name it yourself, if you trust it")
     return taken
+
+
+def flag_for(name: str, config: dict[str, Any]) -> str:
+    """The flags that name a class of a checkpoint's configuration, for `test` and `predict`, and for `export`."""
+    for key in ("model.network", "model.head", "data.source"):
+        section, part = key.split(".")
+        value = config[section].get(part) if isinstance(config.get(section), dict) else None
+        if name in (value, value.get("class_path") if isinstance(value, dict) else None):
+            return f"--{key} {name} (export: --trust {name})"
+    return f"--trust {name} of export"
 
 
 def values_of(tree: Any, most: int) -> Iterator[Any]:

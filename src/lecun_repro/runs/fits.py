@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -21,7 +22,7 @@ import joblib
 import torch
 from tqdm import tqdm
 
-from lecun_repro.errors import BadArgument
+from lecun_repro.errors import BadArgument, printable
 from lecun_repro.files import write_atomically
 from lecun_repro.runs.folders import in_use, save_dir
 from lecun_repro.runs.forks import CHILD, Fork, ForkServer, ServerGone
@@ -84,6 +85,7 @@ class Fits:
         self.server: ForkServer | None = None
         self.stopping = False
         self._processes: set[Process] = set()
+        self._told: set[str] = set()  # rows
         self._lock = threading.RLock()  # a signal's handler may interrupt its own thread
 
     def start(self, arguments: list[str], variables: dict[str, str], handed_on: dict[str, str]) -> Process:
@@ -106,6 +108,12 @@ class Fits:
     def remove(self, process: Process) -> None:
         with self._lock:
             self._processes.discard(process)
+
+    def tell(self, run: Run, notice: str) -> None:
+        """Once for a row."""
+        if run.row not in self._told:
+            self._told.add(run.row)
+            tqdm.write(printable(f"{run.row}, seed {run.seed}: {notice}"), file=sys.stderr)
 
     def stop(self) -> None:
         """Each ends with its running block of updates, and none is started any more."""
@@ -265,7 +273,9 @@ def _perform_one(run: Run, advance: Callable[[int], Any], fits: Fits, goes_on: C
         raise
     finally:
         os.close(to_counts)
-    follower = threading.Thread(target=follow, args=(counts, advance, goes_on, process.terminate), daemon=True)
+    follower = threading.Thread(
+        target=follow, args=(counts, advance, goes_on, process.terminate, partial(fits.tell, run)), daemon=True
+    )
     follower.start()
     with process:
         fits.add(process)
@@ -287,12 +297,19 @@ def _perform_one(run: Run, advance: Callable[[int], Any], fits: Fits, goes_on: C
 
 
 def follow(
-    pipe: int, advance: Callable[[int], Any], goes_on: Callable[[int, float], bool], end: Callable[[], Any]
+    pipe: int,
+    advance: Callable[[int], Any],
+    goes_on: Callable[[int, float], bool],
+    end: Callable[[], Any],
+    tell: Callable[[str], Any],
 ) -> None:
     """Follows what a fit writes, see `runs.progress`: advances by its updates, and ends it when it is not to go on."""
     done, wanted = 0, True
-    with open(pipe) as lines:
+    with open(pipe, encoding="utf-8") as lines:
         for line in lines:
+            if line.startswith("#"):
+                tell(line.strip("# \n"))
+                continue
             count, *error = line.split()
             if not error:
                 advance(int(count) - done)

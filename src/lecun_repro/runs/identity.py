@@ -53,7 +53,7 @@ def public_name(path: str) -> str:
     """
     package, _, rest = path.partition(".")
     name = rest.rpartition(".")[2]
-    return f"{package}.{name}" if package == "lecun_repro" and name in lecun_repro.__all__ else path
+    return f"{package}.{name}" if package == "lecun_repro" and name in lecun_repro.CLASSES else path
 
 
 def public_names(text: str) -> str:

@@ -8,26 +8,33 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ProgressBar
 from tqdm import tqdm
 
+from lecun_repro.errors import one_line
 from lecun_repro.runs.record import RecordRun
 from lecun_repro.runs.results import CurvePass
 from lecun_repro.training.module import DigitClassifier
 
-PIPE = "LECUN_REPRO_PROGRESS"  # in the environment: the descriptor to write counts to
+PIPE = "LECUN_REPRO_PROGRESS"  # in the environment: the descriptor to write counts to, and what else is to be known
 
 
 class CountUpdates(Callback):
     """Writes lines to the pipe that PIPE names, if any.
 
     After every block of updates how many have been performed, after every pass its number and the error of the
-    evaluation split in percent, beginning with the passes that the fit goes on from.
+    evaluation split in percent, beginning with the passes that the fit goes on from; behind a `#` why updates take
+    long, if they do.
     """
+
+    noticed = ""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for entry in self.curve(trainer):
             self.write(trainer, entry)
 
-    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: DigitClassifier, *args: Any) -> None:  # type: ignore[override]
         write(f"{trainer.global_step}")
+        if pl_module.notice != self.noticed:
+            write(f"# {one_line(pl_module.notice)}")
+            self.noticed = pl_module.notice
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.sanity_checking and (curve := self.curve(trainer)):

@@ -52,8 +52,12 @@ class CompileError(RuntimeError):
 
 
 def compiler() -> str | None:
-    """The first line of the C++ compiler's `--version`, or None where there is none that works."""
-    command = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")  # as inductor chooses it
+    """The first line of the C++ compiler's `--version`, or None where there is none that works.
+
+    As inductor chooses it: what CXX names, else g++, on macOS clang++, on Windows cl (which takes no such flag: updates
+    are then not compiled).
+    """
+    command = os.environ.get("CXX", {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++"))
     if shutil.which(command) is None:
         return None
     try:
@@ -77,15 +81,17 @@ def folder() -> Path:
         raise CompileError(f"there is no home folder to keep the result in; {FOLDER_VARIABLE} may name one") from None
 
 
-def load_or_build(scan: torch.nn.Module, carry: Sequence[Tensor], xs: Sequence[Tensor]) -> Callable:
+def load_or_build(
+    scan: torch.nn.Module, carry: Sequence[Tensor], xs: Sequence[Tensor], unless_built: str = ""
+) -> Callable:
     """A compiled `scan(carry, xs)` whose number of repetitions is free.
 
     Raises:
-        CompileError: no C++ compiler, a folder that cannot be written or that others may write, or a graph that does
-            not compile.
+        CompileError: `unless_built`, if that says why none is to be built now, and none was before; no C++ compiler,
+            a folder that cannot be written or that others may write, or a graph that does not compile.
     """
     if (version := compiler()) is None:
-        raise CompileError("there is no working C++ compiler (g++, or what CXX names)")
+        raise CompileError("there is no working C++ compiler (g++, on macOS clang++, or what CXX names)")
     try:
         packages = folder()
         packages.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -93,6 +99,8 @@ def load_or_build(scan: torch.nn.Module, carry: Sequence[Tensor], xs: Sequence[T
         with _scratch(packages) as scratch, _probes_kept(packages, version):
             path = packages / f"{key(scan, carry, xs, f'{version}, {_vector_instructions()}')}.pt2"
             if (package := read(path)) is None:
+                if unless_built:
+                    raise CompileError(unless_built)
                 if not os.access(packages, os.W_OK):
                     raise CompileError(f"{packages} cannot be written")
                 package = build(scan, carry, xs, scratch)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import torch
 from jsonargparse.typing import NonNegativeInt
@@ -43,8 +43,18 @@ from lecun_repro.training.updates import (
 CHECKPOINT_FORMAT = 1
 SCORES = ("loss", "error", "misses")  # that are logged of a split
 
-# Compiling takes about ten seconds and an eager update half a millisecond longer than a compiled one.
+# Compiling takes about ten seconds and an eager update half a millisecond longer than a compiled one. Tracing, with
+# which one finds what was compiled before, takes about a second.
 EARNS_COMPILING = 20_000
+EARNS_TRACING = 1_000
+LONG = 30  # seconds of plain updates, from which on it is told how long they take
+
+
+def duration(seconds: float) -> str:
+    """As one says it: `40 s`, `12 min`, `3.5 h`."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def article_sgd(params: Iterable[nn.Parameter]) -> Optimizer:
@@ -73,7 +83,8 @@ class DigitClassifier(LightningModule):
         average_decay: Of `ema`: what stays of the average in every update.
         average_start: Passes before the averaging starts.
         compile: Perform the updates as one compiled graph, 20 to 40 times faster: `true`, `false`, or `auto`: where
-            there is a C++ compiler and the configured run has at least 20,000 updates.
+            there is a C++ compiler and the configured run has at least 20,000 updates, or 1,000 that were compiled
+            before.
         seed: Seed of the dropout masks (linked to `seed_everything` on the command line).
 
     Raises:
@@ -106,11 +117,13 @@ class DigitClassifier(LightningModule):
         self.compile_wanted: Literal["auto"] | bool = compile
         self.compiled: bool | None = None  # what `auto` came to; kept by a checkpoint and what resumes from it
         self.seed = seed
+        self.notice = ""  # why the updates are not compiled, and how long they take, once that is known to be long
         self.update_seconds = 0.0  # spent in updates alone, up to the last whole pass
         self.updates_done = 0
         self._chunks: dict[str, list[tuple[Tensor, Tensor]]] = {}  # of each split: outputs and labels, so far
         self.results: dict[str, SplitResult] = {}  # of the last evaluation
         self.clip: Clip | None = None
+        self._reason = ""  # why they are not compiled, until that is told
         self._updates: Updates
         self._compiled_updates: CompiledUpdates | None = None
         self.lessons: Tensor | None = None  # what teachers say of each copy of the digits: (copies, n, 10)
@@ -118,6 +131,13 @@ class DigitClassifier(LightningModule):
         self._presented = 0
         self._masks: torch.Generator
         self._pass_loss: list[Tensor] = []
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> NoReturn:  # type: ignore[override]
+        """Lightning's, which knows neither network nor head. Raises TypeError with what does."""
+        raise TypeError(
+            f"network and head are in the checkpoint: lecun_repro.load({str(checkpoint_path)!r}) makes them"
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """Digits (n, 1, 16, 16) in [-1, 1] -> the head's ten outputs, (n, 10)."""
@@ -205,7 +225,7 @@ class DigitClassifier(LightningModule):
             self.average.start = self.average_start * self._data().updates_per_pass
         schedule: Any = self.lr_schedulers() if self.lr_interval == "step" else None
         total, interval = getattr(schedule or self.lr_schedulers(), "total_steps", None), self.lr_interval
-        if total is not None and interval == "epoch" and total > 10 * max(self.trainer.max_epochs or 0, 1):
+        if total is not None and interval == "epoch" and total > 2 * max(self.trainer.max_epochs or 0, 1):
             self.print(
                 f"the schedule has {total:,} steps and is stepped per pass; per update with model.lr_interval step"
             )
@@ -218,27 +238,45 @@ class DigitClassifier(LightningModule):
         wanted = self.compiled if self.compile_wanted == "auto" and self.compiled is not None else self.compile_wanted
         reason = self._why_not() if wanted == "auto" else ""
         if wanted and not reason:
-            reason = self._compile()
+            reason = self._compile(builds=wanted is True or self._configured_updates() >= EARNS_COMPILING)
         self.compiled = self._compiled_updates is not None
         if reason and wanted is True and self.compile_wanted is True:
             raise BadArgument(
                 "model.compile", f"true with {type(self._optimizer()).__name__}", f"auto, false; {reason}"
             )
         if reason:
-            self.print(f"updates are not compiled: {reason}")
+            self._not_compiled(reason)
+
+    def _not_compiled(self, reason: str) -> None:
+        self._reason = f"updates are not compiled: {reason}"
+        self.print(self._reason)
+
+    def _tell_how_long(self, seconds: float, updates: int) -> None:
+        """Tells it once, after the first plain updates, where what is left of the run takes long."""
+        open_end = self.trainer.max_epochs in (None, -1) and self.trainer.max_steps == -1
+        each, left = seconds / updates, self._configured_updates() - self.updates_done
+        if self._reason and not open_end and each * left >= LONG:
+            factor = ", 20 to 40 times as long as a compiled one" if self._data().batch == 1 else ""
+            how_long = f"an update takes {1000 * each:.2g} ms{factor}; the other {left:,} some {duration(each * left)}"
+            self.notice = f"{self._reason}; {how_long}"
+            self.print(how_long)
+        self._reason = ""
 
     def _why_not(self) -> str:
         """Why `auto` does not compile the configured run as a whole; empty if it does."""
-        if (updates := self._configured_updates()) < EARNS_COMPILING:
-            return f"this run has {updates:,}, and compiling pays from {EARNS_COMPILING:,}"
+        if self._configured_updates() < min(EARNS_TRACING, EARNS_COMPILING):
+            return self._too_few()
         return "there is no working C++ compiler" if compiler() is None else ""
 
-    def _compile(self) -> str:
-        """Makes the compiled updates, or says why they cannot be made."""
+    def _too_few(self) -> str:
+        return f"this run has {self._configured_updates():,}, and compiling pays from {EARNS_COMPILING:,}"
+
+    def _compile(self, builds: bool) -> str:
+        """Makes the compiled updates, or says why they cannot be made. `builds`: also what was not compiled before."""
         if self.device.type == "mps":
             return "there is no compiled scan on MPS"
         try:
-            self._compiled_updates = CompiledUpdates(self._updates)
+            self._compiled_updates = CompiledUpdates(self._updates, "" if builds else self._too_few())
         except NotTraceable as error:
             return f"{type(self._optimizer()).__name__}'s own step() is used, as {error}"
         return ""
@@ -297,9 +335,11 @@ class DigitClassifier(LightningModule):
         losses = update(examples)
         if self.device.type == "cuda":
             torch.cuda.synchronize()
-        self.update_seconds += time.perf_counter() - started
+        self.update_seconds += (seconds := time.perf_counter() - started)
         check_losses(losses, self.updates_done, self.current_epoch + 1, self._rate())
         self.updates_done += len(losses)
+        if self._reason:
+            self._tell_how_long(seconds, len(losses))
 
         self._pass_loss.append(losses)
         # Lightning counts the calls of a wrapped `step()`; here a call of training_step is many.
@@ -320,7 +360,7 @@ class DigitClassifier(LightningModule):
             except CompileError as error:
                 if self.compile_wanted is True:
                     raise
-                self.print(f"updates are not compiled: {error}")
+                self._not_compiled(str(error))
                 self._compiled_updates, self.compiled = None, False
         return partial(eager_updates, self._updates)
 

@@ -150,13 +150,17 @@ class CompiledUpdates:
     The first update of a run goes through `optimizer.step()`, so that torch itself lays out its state, unless it is
     there from the start; all others read the parameters and that state, run compiled, and write both back.
 
+    Args:
+        updates: The updates.
+        unless_compiled: Why nothing is to be compiled now; what was compiled before is used all the same.
+
     Raises:
         NotTraceable: an optimizer whose step cannot be compiled; the message says why.
         CompileError (when first called): no C++ compiler, an unwritable cache, or a graph that cannot be compiled.
     """
 
-    def __init__(self, updates: Updates) -> None:
-        self.updates = updates
+    def __init__(self, updates: Updates, unless_compiled: str = "") -> None:
+        self.updates, self.unless_compiled = updates, unless_compiled
         self.step = pure_step(updates.optimizer)
         self._constants = self.step.constants()
         self._runners: dict[tuple, Callable] = {}
@@ -245,7 +249,8 @@ class CompiledUpdates:
         key = (*((x.shape[1:], x.dtype, x.device) for x in examples), numbers.shape[1], self.step.constants())
         if key not in self._runners:
             xs = (numbers, *examples)
-            self._runners[key] = load_or_build(Scan(self._trace(xs)), tree_flatten(self._carry())[0], xs)
+            scan, carry = Scan(self._trace(xs)), tree_flatten(self._carry())[0]
+            self._runners[key] = load_or_build(scan, carry, xs, self.unless_compiled)
         return self._runners[key]
 
     def _dropout(self, share: Tensor) -> AbstractContextManager:

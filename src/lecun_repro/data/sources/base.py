@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -20,7 +20,9 @@ class Source(ABC):
     """Where digits come from. A subclass says how many it has and loads them; both parts have to hold some.
 
     A source of this package is the one subclass in `data/sources/<name>.py`, and `data.source: <name>` finds it there.
-    One of your own is named by its import path: `data.source: my_package.letters.Letters`.
+    One of your own is named by its import path, `data.source: my_package.letters.Letters`, or is the class of the data,
+    `data.class_path` with `init_args`, the arguments of its constructor. It is built several times; let `load` do the
+    reading.
     """
 
     counts: ClassVar[Mapping[str, int]]
@@ -54,15 +56,24 @@ class Source(ABC):
         """
 
 
-def find_source(name: str) -> Source:
+SourceSpec = str | dict[str, Any]  # a name, or an import path as `class_path` with its `init_args`
+
+
+def source_name(spec: SourceSpec) -> str:
+    """A source's name, or its import path, without arguments."""
+    return str(spec.get("class_path")) if isinstance(spec, dict) else spec
+
+
+def find_source(spec: SourceSpec) -> Source:
     """The source of this name: one of this package, or a `Source` of one's own by its import path.
 
     Raises:
-        BadArgument: There is none.
+        BadArgument: There is none, or its constructor refuses its arguments.
     """
+    name, arguments = source_name(spec), spec.get("init_args") or {} if isinstance(spec, dict) else {}
     ours = [module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]) if module.name != "base"]
     allowed = f"{', '.join(ours)}, or the import path of a Source of your own"
-    if name in ours:
+    if name in ours and not arguments:
         module = import_module(f"{__package__}.{name}")
         kinds = [kind for kind in vars(module).values() if isinstance(kind, type) and issubclass(kind, Source)]
         return next(kind() for kind in kinds if kind.__module__ == module.__name__)
@@ -71,7 +82,9 @@ def find_source(name: str) -> Source:
     try:
         kind = pkgutil.resolve_name(name)
         if isinstance(kind, type) and issubclass(kind, Source):  # all else is never called
-            return kind()
+            return kind(**arguments)
+    except BadArgument:
+        raise
     except Exception as error:  # of a module of one's own, whatever it may be
         raise BadArgument("source", name, f"{allowed} ({error})") from None
     raise BadArgument("source", name, allowed)

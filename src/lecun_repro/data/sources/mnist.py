@@ -76,6 +76,11 @@ def _obtain(name: str, root: Path, shape: tuple[int, ...]) -> np.ndarray:
     return obtain(name, root, LAYOUTS, MIRRORS, read)
 
 
+def read_idx(name: str, root: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """The bytes of an IDX file under `root`, gzip or unpacked, whatever they are. Raises DataError, see `parse_idx`."""
+    return obtain(name, root, ("",), (), lambda content: parse_idx(content, shape))
+
+
 def parse_idx(content: bytes, shape: tuple[int, ...]) -> np.ndarray:
     """The array of this shape in an IDX file of unsigned bytes, as a view of the content.
 
