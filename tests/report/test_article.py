@@ -150,9 +150,30 @@ def test_the_rules_and_the_runs_under_them_are_told(raw: Path) -> None:
     text = raw.with_suffix(".md").read_text()
     assert f"1 of the 6 runs were collected under these very rules (digest {digest}), 5 before" in text
     assert "\nNothing.\n\n- **article**: in words\n" in text
-    raw.with_name("rules.toml").write_text("known =")
-    with pytest.raises(UserError, match=r"rules.toml: .*; allowed: a TOML file of rules"):
+
+
+@pytest.mark.parametrize(
+    "rules, line",
+    [
+        ("known =", "rules.toml: .*; allowed: a TOML file of rules"),
+        ("level = 'low'", "rules.toml: level is low; allowed: a finite number"),
+        ('families = { steps = ["1_baseline"] }', r"rules.toml: families.steps; allowed: a list of \[base row, row\]"),
+        ("families = { 1989 = [[1]] }", r"rules.toml: families.1989; allowed: a list of \[base row, row\]"),
+    ],
+)
+def test_rules_that_are_none(raw: Path, rules: str, line: str) -> None:
+    raw.with_name("rules.toml").write_text(rules)
+    with pytest.raises(UserError, match=line):
         report(str(raw))
+    assert not raw.with_suffix(".md").exists()
+
+
+def test_rows_of_a_single_seed_have_no_intervals(raw: Path, split, run) -> None:
+    raw.write_text(json.dumps([run(row, 1, *row_1(split, 1)) for row in ("1_baseline", "5_dropout_relu")]))
+    report(str(raw))
+    text = raw.with_suffix(".md").read_text()
+    assert f"| `1_baseline` | 1 | 81.0 (81 to 81) | 82 (82) | 100 | {NONE} | {NONE} | *one run* |" in text
+    assert "nan" not in text and "## Steps" not in text
 
 
 def test_figures_show_the_article_only_beside_its_own_rows(raw: Path) -> None:

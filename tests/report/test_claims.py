@@ -361,6 +361,10 @@ def test_inference(tmp_path: Path, after: float, iqr: list[float], verdict: str,
         ("[rules]\n", "claims.toml: written is missing; allowed"),
         (TOML, "claims.toml: claim is missing; allowed"),
         (TOML + '[[claim]]\nkind = "better"', "claims.toml: a claim without 'base'; allowed: "),
+        (
+            TOML + '[[claim]]\nname = "n"\nkind = "arithmetic"\ntimes = 3',
+            "claims.toml: claim n: .*; allowed: the values",
+        ),
         (TOML + '[[claim]]\nkind = "bettr"', "claims.toml: kind bettr; allowed: no substantial gain, "),
     ],
 )

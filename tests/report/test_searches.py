@@ -52,10 +52,11 @@ def test_the_report_tells_what_cannot_be_told_from_the_best(made: dict[str, Any]
     assert all((tmp_path / name).exists() and f"({name})" in text for name in ("s_best.png", "s_settings.png"))
 
 
-def test_seeds_are_paired_and_folds_put_together() -> None:
+def test_a_setting_is_compared_over_seeds_and_folds() -> None:
     best = Trial.__new__(Trial, 0, "complete", {}, 1.0, [Fit(**fit([], seed)) for seed in (1, 2, 3)])
     same = best._replace(fits=[Fit(**fit([1], seed)) for seed in (1, 2, 3)])
-    assert against(same, best) == (1.0, 1.0, False), "one miss more with every seed is no evidence on the digits"
+    found = against(same, best)
+    assert (found.difference, found.told) == (1, False), "one miss more with every seed is no evidence on the digits"
     worse = best._replace(fits=[Fit(**fit([*range(n)], seed)) for seed, n in ((1, 9), (2, 8), (3, 10))])
     assert against(worse, best).told and against(worse, best).difference == 9
     other_fold = best._replace(fits=[Fit(**fit([*range(9)], 1)), Fit(**fit([*range(9)], 1, "2/2"))])

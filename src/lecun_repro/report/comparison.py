@@ -19,7 +19,7 @@ from copy import copy
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize, special
 
 from lecun_repro.report.results import Rows, evaluated_on
 from lecun_repro.report.statistics import LEVEL, Interval
@@ -41,14 +41,14 @@ class Effect(NamedTuple):
 
     def interval(self, level: float = LEVEL) -> Interval:
         """Student's t interval."""
-        half = float(stats.t.ppf((1 + level) / 2, self.df)) * math.sqrt(self.variance) if self.variance else 0.0
+        half = float(special.stdtrit(self.df, (1 + level) / 2)) * math.sqrt(self.variance) if self.variance else 0.0
         return Interval(self.estimate - half, self.estimate + half)
 
     def p_below(self, bound: float) -> float:
         """One-sided p against an effect of at least `bound`."""
         if not self.variance > 0:
             return math.nan if math.isnan(self.variance) else float(self.estimate >= bound)
-        return float(stats.t.cdf((self.estimate - bound) / math.sqrt(self.variance), self.df))
+        return float(special.stdtr(self.df, (self.estimate - bound) / math.sqrt(self.variance)))
 
     @property
     def p(self) -> float:
@@ -152,7 +152,7 @@ def fieller(
     for sign in (-1, 1):
         steps = (at + sign * step for step in 2.0 ** np.arange(-3, 12))
         far = next((end for end in steps if beyond(end) > 0), None)
-        ends.append(sign * math.inf if far is None else float(optimize.brentq(beyond, *sorted((at, far)))))
+        ends.append(sign * math.inf if far is None else float(optimize.brentq(beyond, *sorted((at, far)), xtol=1e-6)))
     return Interval(*ends)
 
 
