@@ -33,6 +33,7 @@ def made() -> dict[str, Any]:
         "name": "s", "command": "python cli.py search --name s", "config": "c.yaml", "config_hash": "x",
         "space": {"lr": {"low": 0, "high": 99}}, "commit": "abc", "passes": 9, "folds": ["1/2", "2/2"], "seeds": [1],
         "trials": trials, "importance": {"optimizer[SGD].init_args.lr": 1.0},
+        "ranges": {"optimizer[SGD].init_args.lr": [0.09, 99.0, True]},
     }  # fmt: skip
 
 
@@ -48,7 +49,8 @@ def test_the_report_tells_what_cannot_be_told_from_the_best(made: dict[str, Any]
     )
     assert "| +2.0 | 0.69 | *cannot be told apart* |" in text and "| +41.0 | 9.1e-13 | worse |" in text
     assert "| pruned | after pass 3 of 9, at 40.00 % |" in text
-    assert "6 trials: 4 complete, 1 pruned, 1 diverged; 8.00 core-hours" in text
+    assert "6 trials: 4 complete, 1 pruned, 1 diverged; 8.00 hours of fits" in text
+    assert "- `optimizer[SGD].init_args.lr`: 0.1, at an edge of its range\n" in text and "- `optimizer`: SGD\n" in text
     assert all((tmp_path / name).exists() and f"({name})" in text for name in ("s_best.png", "s_settings.png"))
 
 

@@ -17,7 +17,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 from lecun_repro.cli.build import resolve
 from lecun_repro.cli.config_files import load_config
 from lecun_repro.cli.overlays import as_yaml, configuration, merged
-from lecun_repro.cli.search_space import load_space, probes, refuse_flags, settings
+from lecun_repro.cli.search_space import Range, leaves, load_space, probes, refuse_flags, settings
 from lecun_repro.commands.reproduce import listed, row_of
 from lecun_repro.commands.search_trials import Plan, Searching
 from lecun_repro.errors import BadArgument, UserError, one_line, printable
@@ -127,9 +127,9 @@ def search(
         ended = error
     path = Path(out) / f"{name}.json"
     if searching.counts()["COMPLETE"]:
-        record = record_of(studies, name, command(given), config, passes)
+        record = record_of(studies, name, command(given), config, passes, tree)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps(record, indent=1) + "\n")
+        write_atomically(path, text_of(record))
         write_best(Path(best) if best else path.with_name(f"{name}_best.yaml"), record, config, base, tree)
         from lecun_repro.commands.report import report  # matplotlib, which the fits do not need
 
@@ -193,7 +193,7 @@ def command(given: dict[str, Any]) -> str:
     return shlex.join([*words, *(given["overrides"] or [])])
 
 
-def record_of(studies: Studies, name: str, line: str, config: str, passes: int) -> dict[str, Any]:
+def record_of(studies: Studies, name: str, line: str, config: str, passes: int, tree: dict[str, Any]) -> dict[str, Any]:
     """The contents of `results/search/<name>.json`, as `report.searches` reads them."""
     study = studies.study()
     rules, trials = study.user_attrs["rules"], []
@@ -215,8 +215,16 @@ def record_of(studies: Studies, name: str, line: str, config: str, passes: int) 
     return {
         "name": name, "command": line, "config": config, "config_hash": rules["config"], "space": rules["space"],
         "commit": rules["commit"], "passes": passes, "folds": rules["folds"], "seeds": rules["seeds"],
+        "ranges": {key: [spec.low, spec.high, spec.log] for key, spec in leaves(tree) if isinstance(spec, Range)},
         "importance": importance(study), "trials": trials,
     }  # fmt: skip
+
+
+def text_of(record: dict[str, Any]) -> str:
+    """The text of that file: a line for each field, and for each trial."""
+    fields = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in record.items() if key != "trials"]
+    trials = ",\n".join(map(json.dumps, record["trials"]))
+    return "{\n" + ",\n".join(fields) + f',\n"trials": [\n{trials}\n]\n}}\n'
 
 
 def importance(study: optuna.Study) -> dict[str, float]:

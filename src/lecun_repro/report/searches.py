@@ -1,13 +1,15 @@
 """The report on a search: what was tried on digits held out, what cannot be told from the best, and what mattered."""
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from scipy import stats
 
 from lecun_repro.errors import BadArgument
@@ -18,6 +20,7 @@ from lecun_repro.runs.typed_json import record
 from lecun_repro.tensorboard.style import BLUE, GREEN, GREY, VERMILION, subplots
 
 MOST_PANELS = 8
+EDGE = 0.05  # of a range, from either end
 
 
 class Fit(NamedTuple):
@@ -63,6 +66,7 @@ class Search(NamedTuple):
     seeds: list[int]
     trials: list[Trial]
     importance: dict[str, float]  # of each key, adding up to 1; empty where there are too few trials
+    ranges: dict[str, Any] = {}  # noqa: RUF012 - low, high and whether logarithmic, by name
 
 
 def find(path: Path) -> Search | None:
@@ -164,7 +168,7 @@ def document(search: Search, shown: Sequence[str]) -> str:
         f"```bash\n{search.command}\n```",
         f"{rules_of(search)}\n\n{RULES}".strip(),
         "## The best setting",
-        "\n".join(f"- `{name}`: {value_of(value)}" for name, value in best.settings.items()),
+        "\n".join(f"- `{name}`: {value_of(value)}{edge(search, name, value)}" for name, value in best.settings.items()),
         f"Error {spread([fit.error for fit in best.fits])} % (95 %: {span(interval(best))}), n = {n}. "
         f"Of the {len(settings) - 1} other settings that were tried in full, {alike} cannot be told from it.",
         "## All settings",
@@ -182,6 +186,15 @@ def rules_of(search: Search) -> str:
     space = json.dumps(search.space, ensure_ascii=False)
     at = f"stood at commit `{search.commit}`" if search.commit else "were not in a commit"
     return f"`{search.config}`, {search.passes} passes; space `{space}`. Both {at} when the search began."
+
+
+def edge(search: Search, name: str, value: Any) -> str:
+    """Words for a value that lies so near an end of its range that the best may lie beyond it."""
+    if name not in search.ranges:
+        return ""
+    low, high, is_log = search.ranges[name]
+    low, at, high = (math.log(number) if is_log else number for number in (low, value, high))
+    return ", at an edge of its range" if not EDGE < (at - low) / (high - low) < 1 - EDGE else ""
 
 
 def cells(trial: Trial) -> list[str]:
@@ -214,7 +227,7 @@ def runs_note(search: Search) -> str:
     states = [trial.state for trial in search.trials]
     counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     hours = sum(trial.seconds for trial in search.trials) / 3600
-    return f"{len(states)} trials: {counted}; {hours:.2f} core-hours of fits that were not ended early."
+    return f"{len(states)} trials: {counted}; {hours:.2f} hours of fits that were not ended early, one after the other."
 
 
 def figures(search: Search) -> dict[str, Figure | None]:
@@ -236,13 +249,13 @@ def best_figure(search: Search) -> Figure:
         label = "ended early, error where it was"
         axes.plot(*zip(*ended, strict=True), "x", color=GREY, markersize=5, label=label)
     best = np.minimum.accumulate(errors)
-    axes.step(numbers, best, where="post", color=GREEN, linewidth=1.6, label="best so far")
-    low, high = float(best[-1]), float(np.quantile(errors, 0.9))
-    axes.set_ylim(low - 0.15 * (high - low + 0.1), high + 0.6 * (high - low + 0.1))  # the worst need not be seen
+    last = max(trial.number for trial in search.trials)
+    axes.step([*numbers, last], [*best, best[-1]], where="post", color=GREEN, linewidth=1.6, label="best so far")
+    of_errors(axes, errors)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("trial")
     axes.set_ylabel("error on digits held out, %")
-    axes.legend(frameon=False, loc="upper right")
+    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
     return figure
 
 
@@ -273,6 +286,14 @@ def settings_figure(search: Search) -> Figure | None:
     for axes in grid[::columns]:
         axes.set_ylabel("error held out, %")
     grid[0].set_title("circle: the best", fontsize=8, loc="left", color=VERMILION)
-    low, high = errors[0], float(np.quantile(errors, 0.9))
-    grid[0].set_ylim(low - 0.15 * (high - low + 0.1), high + 0.3 * (high - low + 0.1))
+    of_errors(grid[0], errors)
     return figure
+
+
+def of_errors(axes: Axes, errors: Sequence[float]) -> None:
+    """Makes the axis logarithmic, so that the best are told apart beside settings that learn nothing."""
+    if min(errors) > 0:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_locator(NullLocator())
