@@ -59,7 +59,8 @@ def document(
     parts += ["## The story in numbers", story] if (story := story_in_numbers(own)) else []
     runs = {**rows, **perturbed, **{f"{row} (other draws)": of_row for row, of_row in draws.items()}}
     runs |= {f"{row} (plain loop)": of_row for row, of_row in plain_loop.items()}
-    note = rules_note(rules, ABOUT, [run for each in rows.values() for run in each])
+    all_runs = [*rows.values(), *draws.values(), *perturbed.values()]
+    note = rules_note(rules, ABOUT, [run for each in all_runs for run in each])
     parts += ["## Rules", note] if note else []
     return tables.document(name, parts, runs)
 
