@@ -228,6 +228,14 @@ def test_which_runs_the_article_s_numbers_can_be_of(tmp_path: Path, runs, split)
         "`base` not compatible (train loss, test loss); `row` not compatible (train error %, train loss, test loss)"
     )
     assert "| `base` | test misses | 82 | 82.2 ± 3.2 | 5 | 40 | 9.7 | 0.96 |" in text
+    claim = claim.replace("1_baseline", "4_shift")  # 44 test misses, 1.70 % train error
+    good, far = (runs(row, *misses) for row, misses in (("base", (40, 44, 47)), ("row", (70, 71, 74))))
+    good, far, near = (
+        [run | {"train": split(7291, 120 + 4 * n)} for n, run in enumerate(of)] for of in (good, far, good)
+    )
+    assert answer(tmp_path, claim, good, far)[0] == HOLDS
+    assert answer(tmp_path, claim, good)[0] == NOT_RUN
+    assert answer(tmp_path, claim, good, [run | {"row": "row"} for run in near])[0] == NOT_DECIDED
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ import math
 from scipy import stats
 
 from lecun_repro.report.against import COMPATIBLE, measures_table, of_article, verdict
-from lecun_repro.report.comparisons.answers import FAILS, HOLDS, NOT_RUN, UNTESTABLE, Answer, Claim, Terms
+from lecun_repro.report.comparisons.answers import FAILS, HOLDS, NOT_DECIDED, NOT_RUN, UNTESTABLE, Answer, Claim, Terms
 from lecun_repro.report.published import BY_ROW
 from lecun_repro.report.results import Rows, misses
 from lecun_repro.report.tables import p_value
@@ -48,6 +48,9 @@ def compatible(claim: Claim, rows: Rows, terms: Terms) -> Answer:
         return Answer(claim, NOT_RUN, NOT_RUN)
     told = {row: verdict(measures, terms.rules.level) for row, measures in found.items()}
     details = measures_table(found)
-    holds = told[claim["rows"][0]] == COMPATIBLE
+    first, *others = (words == COMPATIBLE for words in told.values())
     measured = "; ".join(f"`{row}` {words}" for row, words in told.items())
-    return Answer(claim, HOLDS if holds else FAILS, measured, details)
+    if not first:
+        return Answer(claim, FAILS, measured, details)
+    alone = HOLDS if len(found) == len(claim["rows"]) else NOT_RUN
+    return Answer(claim, NOT_DECIDED if any(others) else alone, measured, details)
