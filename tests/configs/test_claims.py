@@ -13,6 +13,7 @@ from lecun_repro.__main__ import quiet
 from lecun_repro.cli.build import resolve
 from lecun_repro.cli.config_files import load_config
 from lecun_repro.cli.overlays import configuration
+from lecun_repro.report.comparisons import KINDS
 from lecun_repro.runs.identity import config_hash
 
 ROOT = Path(__file__).parents[2]
@@ -76,6 +77,15 @@ def test_every_row_that_a_claim_compares_has_a_file() -> None:
     collect(tomllib.loads(text)["claim"])
     assert compared <= FILES.keys()
     assert CLAIMS.keys() <= compared
+
+
+def test_every_kind_of_claim_has_its_rule_in_words_and_every_family_its_rows() -> None:
+    claims = tomllib.loads((ROOT / "results" / "claims.toml").read_text())
+    assert {claim["kind"] for claim in claims["claim"]} == claims["rules"].keys() <= KINDS.keys()
+    rules = tomllib.loads((ROOT / "results" / "rules.toml").read_text())
+    rows = {path.stem for folder in ("article", "1989") for path in (ROOT / "configs" / folder).glob("*.yaml")}
+    for family in ("steps", "1989"):
+        assert {row for pair in rules["families"][family] for row in pair} <= rows
 
 
 def first_of_each(tried: list[dict[str, Any]]) -> Iterator[Any]:
