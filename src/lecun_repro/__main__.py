@@ -23,10 +23,14 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from jsonargparse import set_parsing_settings
+from jsonargparse._typehints import get_all_subclass_paths
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from lecun_repro.cli.help import set_subcommand_help
 from lecun_repro.cli.main import DISK, PROGRAM, DigitsCLI, disk_fault, run, with_checkpoint_config
@@ -51,6 +55,7 @@ COMMANDS = {
 }
 
 COMPLETION = "--print_completion"
+OFFERED = (Optimizer, LRScheduler)
 
 READER_LEFT = (
     errno.EPIPE,
@@ -80,6 +85,16 @@ class Completed(Program):
     """The same, for a shell that completes commands and flags."""
 
     in_full = True
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        with mock.patch("jsonargparse._completions.get_all_subclass_paths", offered):
+            super().parse_arguments(parser, args)
+
+
+def offered(base: Any) -> list[str]:
+    """The subclasses that a shell offers for a type: those of some packages, as all of numpy's, say, are thousands."""
+    package = getattr(base, "__module__", "").split(".")[0]
+    return get_all_subclass_paths(base) if package in ("lecun_repro", "lightning") or base in OFFERED else []
 
 
 def known_subcommand(args: list[str]) -> None:

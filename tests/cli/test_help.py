@@ -72,6 +72,7 @@ def test_the_subcommands_are_listed_in_our_words(capsys: pytest.CaptureFixture[s
     assert "--print_config" not in text
 
 
+@pytest.mark.slow
 def test_a_shell_s_completion_knows_every_command_and_its_flags(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("shtab")
     with pytest.raises(SystemExit) as end:
