@@ -58,8 +58,8 @@ def cells(comparison: Comparison | None) -> list[str]:
 
 def difference_of_changes(first: Comparison, last: Comparison) -> Effect:
     """The first change less the last, in points of percent; the digits are the same."""
-    (a, b), (c, d) = (comparison.crossed.mean[:, 0] for comparison in (first, last))
     crossed = Crossed([[grid] for comparison in (first, last) for grid in comparison.grids])
+    a, b, c, d = crossed.mean[:, 0]
     gradient = [[-100 * b / a**2], [100 / a], [100 * d / c**2], [-100 / c]]
     return delta(crossed, first.change - last.change, gradient)
 
