@@ -16,7 +16,7 @@ from lecun_repro.__main__ import main, quiet
 from lecun_repro.cli.build import resolve
 from lecun_repro.commands.reproduce import plan
 from lecun_repro.report.collection import held, rules_digest
-from lecun_repro.runs.fits import Outcome, perform_one
+from lecun_repro.runs.fits import Outcome, left_by, perform_one
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "article"
 SHORT = ["--source", "digits", "--data.train_size", "60", "--data.test_size", "40", "--trainer.max_epochs", "2"]
@@ -50,6 +50,17 @@ def test_a_run_has_a_short_name_unless_it_is_there_by_a_long_one(rows: Path) -> 
     longer.mkdir(parents=True)
     (again,) = plan(file, resolve(str(file), ["--data.source", "digits"]), [7], False, [])
     assert again.folder == longer and longer.name in again.flags
+
+
+def test_a_run_of_an_older_version_lacks_its_unseen_digits(rows: Path) -> None:
+    file = rows / "1_baseline.yaml"
+    for source, lacks in (("mnist", True), ("digits", False)):
+        (run,) = plan(file, resolve(str(file), ["--data.source", source]), [7], False, [])
+        run.folder.mkdir(parents=True)
+        for unseen, done in (({}, not lacks), ({"unseen": {}}, True)):
+            record = {"config_hash": run.config_hash, **unseen}
+            (run.folder / "results.json").write_text(json.dumps(record))
+            assert left_by(run) == (record if done else None)
 
 
 @pytest.mark.slow

@@ -12,9 +12,7 @@ from lecun_repro.report.configurations import Folder, published
 from lecun_repro.runs.identity import canonical, config_hash
 
 ROOT = Path(__file__).parents[2]
-FILES = {
-    path.stem: path for folder in ("article", "claims", "1989") for path in (ROOT / "configs" / folder).glob("*.yaml")
-}
+FILES = {path.stem: path for path in (ROOT / "configs").glob("*/*.yaml")}
 
 
 @pytest.mark.parametrize("folder", ["article", "1989"])

@@ -87,6 +87,16 @@ def test_has_no_more_in_its_state_than_the_weights() -> None:
 # Initial values
 
 
+def test_the_last_bit_alone_is_moved() -> None:
+    ours, moved, anew = (dict(ConvNet1989(seed=1337, last_bit=bit).named_parameters()) for bit in (False, True, True))
+    for name, weights in ours.items():
+        if name.endswith("w"):
+            steps = moved[name].data.view(torch.int32) - weights.data.view(torch.int32)
+            assert set(steps.unique().tolist()) == {-1, 1} and not moved[name].equal(anew[name])
+        else:
+            assert moved[name].equal(weights)
+
+
 def test_seed_1337_gives_the_articles_weights() -> None:
     net = ConvNet1989(seed=1337)
     first = {

@@ -156,7 +156,8 @@ def plan_row(
 ) -> list[Run]:
     """The runs of a row whose YAML is `text`, resolved as `config`."""
     trainer = config["trainer"]
-    updates = plan_data(**config["data"]).updates(trainer["limit_train_batches"])
+    counts = plan_data(**config["data"])
+    updates = counts.updates(trainer["limit_train_batches"])
     runs = []
     for seed in seeds:
         own = for_seed(config, seed, vary_draw)
@@ -165,7 +166,7 @@ def plan_row(
         added += ["--trainer.logger.init_args.name", row]  # that of a copied YAML may be another row's
         added += ["--data.draw", str(seed)] if vary_draw else []
         passes = trainer["max_epochs"]
-        runs.append(Run(row, seed, text, added, folder, digest, passes, updates))
+        runs.append(Run(row, seed, text, added, folder, digest, passes, updates, counts.unseen > 0))
     return runs
 
 

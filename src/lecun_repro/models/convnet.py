@@ -66,6 +66,8 @@ class ConvNet1989(Network):
         weight_norm: Train the length and the direction of every unit's weights (of a map's, in H1 and H2) apart:
             torch's `weight_norm` (Salimans and Kingma 2016). It starts as the same function, and has a parameter more
             for each of these units.
+        last_bit: Move every initial weight to the float next to it, up or down at random (from torch's global
+            generator): with `seed` set, what rounding alone makes of one run.
 
     Raises:
         BadArgument: an activation, dropout, connection table, init or number of maps outside the above.
@@ -81,6 +83,7 @@ class ConvNet1989(Network):
         init: Init = "article",
         maps: PositiveInt = MAPS,  # type: ignore[valid-type]
         weight_norm: bool = False,
+        last_bit: bool = False,
     ) -> None:
         super().__init__()
         self.activation = hidden_activation(activation)
@@ -98,7 +101,10 @@ class ConvNet1989(Network):
         generator = None if seed is None else torch.Generator().manual_seed(seed)
 
         def weights(*shape: int, fan_in: int) -> nn.Parameter:
-            return initial_weights(shape, fan_in, init, generator)
+            drawn = initial_weights(shape, fan_in, init, generator)
+            if last_bit:
+                drawn.data = drawn.data.nextafter(torch.where(torch.rand(shape) < 0.5, -torch.inf, torch.inf))
+            return drawn
 
         self.H1w = weights(maps, 1, 5, 5, fan_in=25)
         self.H1b = nn.Parameter(torch.zeros(8, 8, maps).permute(2, 0, 1))

@@ -49,6 +49,7 @@ class Run(NamedTuple):
     config_hash: str
     passes: int
     updates_per_pass: int
+    unseen: bool = False  # whether it evaluates unseen digits, which runs of older versions did not
     rules: str | None = None  # see `RunResult`
 
 
@@ -325,6 +326,8 @@ def left_by(run: Run) -> dict[str, Any] | None:
             record = json.loads((run.folder / name).read_text())
         except (OSError, ValueError):
             continue
-        if isinstance(record, dict) and record.get("config_hash") == run.config_hash:
+        if not isinstance(record, dict) or record.get("config_hash") != run.config_hash:
+            continue
+        if name == DIVERGED or "unseen" in record or not run.unseen:
             return record
     return None
