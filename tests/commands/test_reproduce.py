@@ -26,6 +26,7 @@ SHORT += ["--model.compile", "false"]
 @pytest.fixture
 def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with two rows in `configs/`."""
+    quiet()
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "configs"
     folder.mkdir()
@@ -106,7 +107,6 @@ def test_the_bar_counts_updates_whatever_a_fit_prints(
     inherits: bool, rows: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lecun_repro.runs.fits.INHERITS", inherits)
-    quiet()
     flags = [*SHORT[2:], "--data.source", "digits", "--trainer.check_val_every_n_epoch", "2"]
     (run,) = plan(rows / "1_baseline.yaml", resolve(str(rows / "1_baseline.yaml"), flags), [1337], False, flags)
     done: list[int] = []
