@@ -2,19 +2,22 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 from matplotlib.figure import Figure
+from scipy import stats
 
 from lecun_repro.report import tables
 from lecun_repro.report.against import COMPATIBLE, NOT_COMPATIBLE, Measure, joint, measures_table, of_article, verdict
-from lecun_repro.report.comparison import Comparison, Crossed, compare, delta, grids, missed
+from lecun_repro.report.comparison import Crossed, compare, delta, grids
 from lecun_repro.report.components import components_table
 from lecun_repro.report.configurations import published_rows
 from lecun_repro.report.figures import curves_figure, missed_figure, rows_figure
 from lecun_repro.report.published import BASELINE, BASELINE_50K, BY_ROW, MODERN, MODERN_50K, PAPER_SECONDS, SECONDS
 from lecun_repro.report.results import Rows, errors, misses
 from lecun_repro.report.rules import Rules, rules_note
+from lecun_repro.report.statistics import mean_interval
 from lecun_repro.report.steps import NOT_DECIDED, steps, steps_table
 from lecun_repro.report.tables import DIGITS, NONE, digits_names, image, p_value, percents, ranged, span, spread, table
 
@@ -175,43 +178,38 @@ def fitted(own: Rows, rules: Rules) -> list[str]:
 
 
 def engine(own: Rows, plain_loop: Rows, rules: Rules) -> list[str]:
-    """This engine against a plain loop: mean misses, for these digits, and the digits that runs of one seed share."""
+    """This engine against a plain loop: misses of the seeds that both have, which share weights, digits and order."""
     margin, lines = rules.engine_percent, []
     for row, plain in plain_loop.items():
-        if min(len(plain), len(ours := own.get(row, []))) < 2:
-            continue
-        for split in plain[0].splits:
-            if not all(split in result.splits for result in ours):
+        by_seed = {result.seed: result for result in own.get(row, [])}
+        pairs = [(by_seed[result.seed], result) for result in plain if result.seed in by_seed]
+        for split in plain[0].splits if len(pairs) > 1 else ():
+            if not all(split in result.splits for pair in pairs for result in pair):
                 continue
-            c = Comparison((row, row), (missed(ours, split), missed(plain, split)), split)
-            p = c.p_within(-margin, margin, "these digits")
-            apart = min(c.p_less(-margin, "these digits"), c.p_more(margin, "these digits"))
-            told = (
-                f"equivalent within {margin:g} %"
-                if p < rules.level
-                else "apart"
-                if apart < rules.level / 2
-                else NOT_DECIDED
-            )
-            needed = NONE
-            if told == NOT_DECIDED:
-                needed = c.decided_by(lambda c: c.p_within(-margin, margin, "these digits"), rules.level)
-            by_seed = {result.seed: result.splits[split] for result in ours}
-            pairs = [(by_seed[r.seed], r.splits[split]) for r in plain if r.seed in by_seed]
-            agree = [len({*a.missed} & {*b.missed}) / max(1, len({*a.missed} | {*b.missed})) for a, b in pairs]
-            line = [f"`{row}`", split, f"{len(ours)} and {len(plain)}", spread(misses(ours, split), 1)]
-            line += [spread(misses(plain, split), 1), f"{c.change:+.1f}", percents_1(c)]
-            lines.append(
-                [*line, f"{p_value(p)}", f"*{told}*", needed, f"{100 * np.mean(agree):.0f}" if agree else NONE]
-            )
-    header = ["row", "split", "n", "misses, this engine", "misses, plain loop", "change %", "90 %, these digits"]
-    header += ["p (TOST)", "verdict", "would decide it", "missed by both of those missed by either, same seed, %"]
+            ours, theirs = (np.array(misses(runs, split), float) for runs in zip(*pairs, strict=True))
+            below, above = theirs - (1 + margin / 100) * ours, theirs - (1 - margin / 100) * ours
+            p = max(p_of_sign(below, "less"), p_of_sign(above, "greater"))
+            apart = min(p_of_sign(below, "greater"), p_of_sign(above, "less"))
+            told = f"equivalent within {margin:g} %" if p < rules.level else NOT_DECIDED
+            told = "apart" if 2 * apart < rules.level else told
+            low, high = (100 * end / ours.mean() for end in mean_interval(theirs - ours, 1 - 2 * rules.level))
+            agree = [
+                len({*a.missed} & {*b.missed}) / max(1, len({*a.missed} | {*b.missed}))
+                for a, b in ((one.splits[split], other.splits[split]) for one, other in pairs)
+            ]
+            line = [f"`{row}`", split, str(len(pairs)), spread(ours, 1), spread(theirs, 1)]
+            line += [f"{100 * (theirs.mean() / ours.mean() - 1):+.1f} ({low:+.1f} to {high:+.1f})", p_value(p)]
+            lines.append([*line, f"*{told}*", f"{100 * np.mean(agree):.0f}"])
+    header = ["row", "split", "seeds", "misses, this engine", "misses, plain loop", "change % (90 %, these digits)"]
+    header += ["p (TOST, paired by seed)", "verdict", "missed by both, % of those missed by either"]
     return ["## This engine and a plain loop", table(header, lines)] if lines else []
 
 
-def percents_1(comparison: Comparison) -> str:
-    low, high = comparison.change_interval("these digits", 0.9)
-    return f"{low:+.1f} to {high:+.1f}"
+def p_of_sign(values: np.ndarray, side: Literal["less", "greater"]) -> float:
+    """One-sided p of the t-test that the mean lies on one side of 0."""
+    if np.ptp(values) == 0:
+        return float(values[0] >= 0) if side == "less" else float(values[0] <= 0)
+    return float(stats.ttest_1samp(values, 0, alternative=side).pvalue)
 
 
 def story_in_numbers(rows: Rows) -> str:

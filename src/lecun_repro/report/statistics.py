@@ -21,14 +21,14 @@ class Interval(NamedTuple):
         return isinstance(value, int | float) and self.low <= value <= self.high
 
 
-def sd(values: Sequence[float]) -> float:
+def sd(values: Sequence[float] | np.ndarray) -> float:
     """Standard deviation of a sample (n - 1); NaN for a single value."""
     return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
 
 
-def mean_interval(values: Sequence[float]) -> Interval:
-    """95 % interval of the mean of normally distributed values (Student's t)."""
-    return _t_interval(values, 1 / math.sqrt(len(values)))
+def mean_interval(values: Sequence[float] | np.ndarray, level: float = LEVEL) -> Interval:
+    """Interval, by default of 95 %, of the mean of normally distributed values (Student's t)."""
+    return _t_interval(values, 1 / math.sqrt(len(values)), level)
 
 
 def prediction_interval(values: Sequence[float]) -> Interval:
@@ -36,13 +36,13 @@ def prediction_interval(values: Sequence[float]) -> Interval:
     return _t_interval(values, math.sqrt(1 + 1 / len(values)))
 
 
-def _t_interval(values: Sequence[float], scale: float) -> Interval:
+def _t_interval(values: Sequence[float] | np.ndarray, scale: float, level: float = LEVEL) -> Interval:
     if len(values) < 2:
         return Interval(math.nan, math.nan)
     mean, spread = float(np.mean(values)), sd(values) * scale
     if spread == 0:
         return Interval(mean, mean)
-    return Interval(*map(float, stats.t.interval(LEVEL, len(values) - 1, loc=mean, scale=spread)))
+    return Interval(*map(float, stats.t.interval(level, len(values) - 1, loc=mean, scale=spread)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

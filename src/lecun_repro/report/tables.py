@@ -55,7 +55,7 @@ def span(interval: Interval, digits: int = 2) -> str:
     return NONE if np.isnan(interval.low) else f"{interval.low:.{digits}f} to {interval.high:.{digits}f}"
 
 
-def spread(values: Sequence[float], digits: int = 2) -> str:
+def spread(values: Sequence[float] | np.ndarray, digits: int = 2) -> str:
     """Mean ± standard deviation."""
     deviation = "" if len(values) < 2 else f" ± {sd(values):.{digits}f}"
     return f"{np.mean(values):.{digits}f}{deviation}"
