@@ -21,6 +21,9 @@ pytest.importorskip("selenium")
 from selenium import webdriver
 from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.actions import interaction
+from selenium.webdriver.common.actions.action_builder import ActionBuilder
+from selenium.webdriver.common.actions.pointer_input import PointerInput
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
@@ -29,6 +32,7 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(not (CHROMIUM and CHROMEDRIVER), reason="there is no chromium with its chromedriver"),
 ]
+INDEX = Path(__file__).parents[2] / "docs" / "index.html"
 KEPT = Path(__file__).parents[2] / "docs" / "draw.html"
 TOLERANCE = 1e-4
 
@@ -343,6 +347,42 @@ def test_a_map_shows_which_others_it_reads(browser: webdriver.Chrome) -> None:
         assert button.get_attribute("aria-label").startswith(f"Map {number + 1} of H2, which reads H1")
 
 
+def test_a_map_can_be_touched(browser: webdriver.Chrome) -> None:
+    looks(browser, 390, 844, "light")
+    browser.get(KEPT.as_uri())
+    table = browser.execute_script("return net.checkpoint.table")
+
+    def touch(selector: str, number: int = 0) -> list[int]:
+        """Touches and lets go; returns the maps of H1 that are then not pale."""
+        element = browser.find_elements(By.CSS_SELECTOR, selector)[number]
+        browser.execute_script("arguments[0].scrollIntoView({ block: 'center' })", element)
+        finger = ActionBuilder(browser, mouse=PointerInput(interaction.POINTER_TOUCH, "finger"))
+        finger.pointer_action.move_to(element).pointer_down().pointer_up()
+        finger.perform()
+        first = browser.find_elements(By.CSS_SELECTOR, "#H1 button")
+        return [i for i, b in enumerate(first) if "unread" not in b.get_attribute("class")]
+
+    assert touch("#H2 button", 3) == table[3]
+    assert touch("#H2 button", 7) == table[7]
+    assert touch("h1") == list(range(12))
+
+
+def test_the_reading_is_in_sight_while_one_draws_on_a_telephone(browser: webdriver.Chrome) -> None:
+    looks(browser, 360, 640, "light")
+    browser.get(KEPT.as_uri())
+    browser.execute_script("document.getElementById('pad').scrollIntoView({ block: 'center' })")
+    draw(browser, SEVEN)
+    assert shows(browser, "7")
+    for block in ("start", "center", "end"):
+        top, bottom = browser.execute_script(
+            "document.getElementById('pad').scrollIntoView({ block: arguments[0] });"
+            "const { top, bottom } = document.getElementById('sure').getBoundingClientRect();"
+            "return [top, innerHeight - bottom];",
+            block,
+        )
+        assert min(top, bottom) >= 0, block
+
+
 def test_says_what_it_is(browser: webdriver.Chrome) -> None:
     browser.get(KEPT.as_uri())
     text = " ".join(browser.find_element(By.TAG_NAME, "main").text.split())
@@ -386,3 +426,30 @@ def test_text_stands_out_and_fits_a_telephone(browser: webdriver.Chrome, scheme:
         assert contrast(text, ground) >= 4.5, (text, ground)
     for value in ("positive", "negative"):
         assert contrast(value, "zero") >= 3  # WCAG's bound for graphics
+
+
+# docs/index.html ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width, height, scheme", [(1280, 900, "light"), (360, 740, "dark")])
+def test_the_project_s_page(browser: webdriver.Chrome, width: int, height: int, scheme: str) -> None:
+    looks(browser, width, height, scheme)
+    browser.get(INDEX.as_uri())
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    marks = browser.find_elements(By.CSS_SELECTOR, ".line .track i")
+    assert len([mark for mark in marks if mark.is_displayed()]) > 3 * 8  # ours, theirs and an interval, on eight lines
+    assert browser.find_element(By.CSS_SELECTOR, ".line .value").text == "5.56 / 5.00 %"
+    for claim in browser.find_elements(By.CSS_SELECTOR, "main > .claims .claim"):
+        chip, words = claim.find_element(By.CLASS_NAME, "verdict"), claim.find_element(By.TAG_NAME, "blockquote")
+        assert chip.text in ("holds", "fails", "not decided") and words.rect["width"] > 0.8 * claim.rect["width"]
+    frame = browser.find_element(By.TAG_NAME, "iframe")
+    browser.execute_script("arguments[0].scrollIntoView()", frame)
+    browser.switch_to.frame(frame)
+    WebDriverWait(browser, 10).until(lambda b: b.find_elements(By.ID, "example"))
+    click(browser, "example")
+    assert shows(browser, "7")
+    assert browser.find_element(By.TAG_NAME, "header").is_displayed() == (width > 600)
+    browser.switch_to.default_content()
+    fetched = "return performance.getEntriesByType('resource').map((entry) => entry.name)"
+    assert browser.execute_script(fetched) in ([], [KEPT.as_uri()])
+    browser.get("about:blank")

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from lecun_repro.commands.report import report
 from lecun_repro.errors import UserError
@@ -181,7 +182,23 @@ def test_figures_show_the_article_only_beside_its_own_rows(raw: Path) -> None:
     for own, labels in ((rows, ["baseline", "+ dropout,\nReLU"]), ((), [*rows])):
         axes = rows_figure(rows, own).axes[0]
         assert [label.get_text() for label in axes.get_xticklabels()] == labels
-        assert ("the article (one seed)" in axes.get_legend_handles_labels()[1]) == bool(own)
+        words = axes.get_legend_handles_labels()[1]
+        assert ("the article (one seed)" in words) == bool(own)
+        assert "gain on the row it is a step from" in words and "loss on it" not in words
+
+
+def test_figures_are_of_twice_a_readme_s_width_and_small(raw: Path) -> None:
+    report(str(raw))
+    with Image.open(raw.with_name("article_steps.png")) as figure:
+        assert figure.width == 1720 and raw.with_name("article_steps.png").stat().st_size < 60_000
+
+
+def test_curves_have_axes_of_their_own_and_rows_their_titles(raw: Path) -> None:
+    rows = load(raw)
+    figure = curves_figure(rows, {"1_baseline": "the first row"})
+    train, test = figure.axes
+    assert not train.get_shared_y_axes().joined(train, test)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["the first row", "5_dropout_relu"]
 
 
 def test_digits_held_out_are_a_table_of_their_own(raw: Path, split, run) -> None:

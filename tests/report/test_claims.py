@@ -11,7 +11,9 @@ import pytest
 from lecun_repro.commands.report import report
 from lecun_repro.errors import UserError
 from lecun_repro.report.claims import answers, claims_table, read
-from lecun_repro.report.comparisons.answers import FAILS, HOLDS, NOT_DECIDED, NOT_RUN, UNTESTABLE, Terms, all_of
+from lecun_repro.report.comparisons import KINDS
+from lecun_repro.report.comparisons.answers import FAILS, HOLDS, NOT_DECIDED, NOT_RUN, UNTESTABLE, Change, Terms, all_of
+from lecun_repro.report.comparisons.figures import changes_figure
 from lecun_repro.report.comparisons.gains import (
     better,
     equivalent,
@@ -23,6 +25,7 @@ from lecun_repro.report.comparisons.gains import (
 from lecun_repro.report.comparisons.times import reached
 from lecun_repro.report.results import load
 from lecun_repro.report.rules import Family, Rules
+from lecun_repro.report.statistics import Interval
 from lecun_repro.runs.results import RunResult
 
 Runs = Callable[..., list[dict[str, Any]]]
@@ -236,6 +239,20 @@ def test_which_runs_the_article_s_numbers_can_be_of(tmp_path: Path, runs, split)
     assert answer(tmp_path, claim, good, far)[0] == HOLDS
     assert answer(tmp_path, claim, good)[0] == NOT_RUN
     assert answer(tmp_path, claim, good, [run | {"row": "row"} for run in near])[0] == NOT_DECIDED
+
+
+def test_an_interval_that_is_cut_ends_in_an_arrow() -> None:
+    cut, whole = Interval(90, 130), Interval(-10, 0)
+    changes = {"cut": Change(100, cut, cut, FAILS), "whole": Change(-5, whole, whole, HOLDS)}
+    axes = changes_figure({"A claim": changes}, 20).axes[0]
+    (arrow,) = [line for line in axes.lines if line.get_marker() in ("<", ">")]
+    assert (arrow.get_xdata()[0], arrow.get_ydata()[0], arrow.get_marker()) == (axes.get_xlim()[1], 1, ">")
+
+
+def test_rows_have_titles_in_figures(runs) -> None:
+    both = rows(runs("1_baseline", 98, 100, 102, 100), runs("1_relu", 60, 61, 62, 60))
+    claim = {"name": "A claim", "base": "1_baseline", "rows": ["1_relu"]}
+    assert [*KINDS["better"](claim, both, Terms(Path(), Rules(), Family())).changes] == ["ReLU, against row 1"]
 
 
 @pytest.mark.slow

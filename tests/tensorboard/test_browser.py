@@ -183,7 +183,7 @@ def test_it_begins_with_curves(page: Page, runs: dict[str, Any]) -> None:
 
 
 def test_time_series_show_every_run_with_its_errors(page: Page, runs: dict[str, Any]) -> None:
-    page.open("?smoothing=0&tagFilter=%5Eerror%2F#timeseries")
+    page.open("?smoothing=0&tagFilter=%5Eerror%2Ft#timeseries")
     page.shows(*runs, "2 cards", "error", "/test", "/train")
     page.shows_numbers([run[split]["error"] for run in runs.values() for split in ("train", "test")])
     page.keep("timeseries")

@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from PIL import Image
 
 from lecun_repro.errors import BadArgument
 from lecun_repro.files import write_atomically
@@ -77,6 +78,12 @@ def save(figures: dict[str, Figure | None], folder: Path) -> list[str]:
     """Writes figures, and returns the names of those that are there: one that cannot be drawn anew stays as it was."""
     for name, figure in figures.items():
         if figure is not None:
-            figure.savefig(image := io.BytesIO(), format="png", dpi=100, metadata={"Software": None})
-            write_atomically(folder / name, image.getbuffer())
+            write_atomically(folder / name, png(figure))
     return [name for name in figures if (folder / name).exists()]
+
+
+def png(figure: Figure) -> bytes:
+    """A figure at twice the resolution of a README, in few enough colours to be small."""
+    figure.savefig(drawn := io.BytesIO(), format="png", dpi=200, metadata={"Software": None})
+    Image.open(drawn).convert("RGB").quantize(96).save(small := io.BytesIO(), format="png", optimize=True)
+    return small.getvalue()

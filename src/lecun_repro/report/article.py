@@ -42,7 +42,8 @@ FITTED_POINTS = 10  # by which a recipe may seem fitted to its digits, of the re
 def figures(name: str, rows: Rows) -> dict[str, Figure | None]:
     """By file name: the rows, the learning curves, and the digits that the modern row misses."""
     own = published_rows(rows, "article")
-    drawn = {f"{name}_steps.png": rows_figure(rows, own), f"{name}_curves.png": curves_figure(rows, own)}
+    curves = curves_figure(rows, {row: BY_ROW[row].title for row in own})
+    drawn = {f"{name}_steps.png": rows_figure(rows, own), f"{name}_curves.png": curves}
     return drawn | ({f"{name}_missed.png": missed_figure(rows[MODERN])} if MODERN in rows else {})
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from lecun_repro.data.datamodule import DigitsDataModule
 from lecun_repro.report.comparison import Crossed, Scope, grids
@@ -19,6 +20,8 @@ from lecun_repro.tensorboard.style import BLUE, COLOURS, GREEN, ORANGE, VERMILIO
 
 WIDTHS: dict[Scope, float] = {"these digits": 3.2, "new digits": 1.2}  # of the lines of intervals
 SHOWN, COLUMNS = 60, 12  # digits in the grid of errors
+ZERO = 0.01  # percent, where a logarithmic axis has an error of 0
+FEW, MANY = (ZERO, 0.1, 0.3, 1, 3, 10, 30), (0.5, 0.7, 1, 1.5, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50)  # ticks
 
 
 def seeds_and_mean(axes: Axes, x: float, values: Sequence[float], colour: str = BLUE, label: str | None = None) -> None:
@@ -64,8 +67,8 @@ def rows_figure(rows: Rows, article: Collection[str] = ()) -> Figure:
     axes.set_xlim(-0.6, len(rows) - 0.5)
     axes.set_ylabel(f"{evaluated(rows)} error, %")
     axes.set_ylim(bottom=0)
-    # matplotlib warns where it has looked for the best place for a second
-    axes.legend(frameon=False, loc="upper right", title="95 %: thick for these digits, thin for new ones")
+    about = "95 %: thick for these digits, thin for new ones"
+    figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=4, title=about, title_fontsize=9)
     return figure
 
 
@@ -75,30 +78,39 @@ def evaluated(rows: Rows) -> str:
 
 
 def curves_figure(
-    rows: Rows, article: Collection[str] = (), paper: dict[str, tuple[int, float]] | None = None
+    rows: Rows, titles: Mapping[str, str] | None = None, paper: dict[str, tuple[int, float]] | None = None
 ) -> Figure:
     """Train and evaluation error per pass, mean over seeds, all rows.
 
     Args:
         rows: The rows.
-        article: Those that are the article's, and go by its titles.
+        titles: What rows are called in words, else by their names.
         paper: For each split the paper's pass and error.
     """
-    figure, panels = subplots(3.8, columns=2, sharey=True)
+    figure, panels = subplots(4.4, columns=2)
     for axes, split in zip(panels, ("train", evaluated(rows)), strict=True):
         for (row, results), colour in zip(rows.items(), COLOURS * 4, strict=False):
             passes, curves = curve_errors(results, "train" if axes is panels[0] else results[0].evaluation_split)
             # Log axis: an error of 0 is drawn at a hundredth of a percent.
-            mean = np.maximum(np.mean(curves, axis=0), 0.01)
-            axes.plot(passes, mean, color=colour, linewidth=1.3, label=title_of(row) if row in article else row)
+            mean = np.maximum(np.mean(curves, axis=0), ZERO)
+            axes.plot(passes, mean, color=colour, linewidth=1.3, label=(titles or {}).get(row, row))
         if paper is not None:
             axes.plot(*paper[split], "k*", markersize=10, label="the paper")
-        axes.set_yscale("log")
-        axes.set_yticks([0.01, 0.1, 1, 10], ["0", "0.1", "1", "10"])
+        logarithmic_percent(axes)
         axes.set_xlabel("pass")
         axes.set_title(f"{split} error, %", fontsize=10)
-    panels[1].legend(frameon=False, fontsize=8, loc="lower left")
+    handles, labels = panels[1].get_legend_handles_labels()
+    figure.legend(handles, labels, frameon=False, fontsize=8, loc="outside lower center", ncols=4)
     return figure
+
+
+def logarithmic_percent(axes: Axes) -> None:
+    """A logarithmic axis of errors, with plain percentages as its ticks; its limits stay."""
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    ticks = [tick for tick in (FEW if high > 30 * low else MANY) if low <= tick <= high]
+    axes.set_yticks(ticks, ["0" if tick == ZERO else f"{tick:g}" for tick in ticks])
+    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def missed_figure(results: Sequence[RunResult]) -> Figure | None:

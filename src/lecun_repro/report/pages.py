@@ -1,9 +1,9 @@
-"""What the project's own pages show of its results: those of README, docs/claims.md and docs/1989.md between marks."""
+"""What the project's own pages show of its results: README, docs/claims.md, docs/1989.md, and docs/index.html."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from lecun_repro.report import claims
+from lecun_repro.report import claims, index
 from lecun_repro.report.against import of_article, verdict
 from lecun_repro.report.article import step_pairs, together
 from lecun_repro.report.configurations import published_rows
@@ -63,10 +63,13 @@ def refreshed(path: Path) -> Iterator[tuple[Path, str]]:
     article = results / "article.json"
     file = claims.read(results / "claims.toml")
     answered = claims.answers(file, load_tested(results / "claims.json"))
+    rows, paper, rules = load_tested(article), load(results / "1989.json"), read_rules(article)
     contents = {
-        "README.md": ("results", rows_at_a_glance(load(article), read_rules(article))),
+        "README.md": ("results", rows_at_a_glance(rows, rules)),
         "docs/claims.md": ("claims", claims.claims_table(answered)),
-        "docs/1989.md": ("1989", paper_at_a_glance(load(results / "1989.json"))),
+        "docs/1989.md": ("1989", paper_at_a_glance(paper)),
     }
     for name, (mark, content) in contents.items():
         yield of_pages[name], between(of_pages[name].read_text(encoding="utf-8"), mark, content)
+    note = " ".join(together(published_rows(rows, "article"), rules))
+    yield project / "docs/index.html", index.page(rows, paper, answered, rules.level, note)

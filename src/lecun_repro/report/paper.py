@@ -58,7 +58,7 @@ def figures(name: str, rows: Rows) -> dict[str, Figure | None]:
     curves = {title_of(row): [r.test.rejection for r in results] for row, results in rows.items()}
     complete = {title: rejection for title, rejection in curves.items() if None not in rejection}
     return {
-        f"{name}_curves.png": curves_figure(rows, paper=paper),
+        f"{name}_curves.png": curves_figure(rows, {row: title_of(row) for row in rows}, paper),
         f"{name}_rejection.png": rejection_figure(complete, (CONVOLUTIONAL.rejected, 1.0)) if complete else None,  # type: ignore[arg-type]
     }
 

@@ -51,8 +51,18 @@ STEP_FROM = {BASELINE_50K: BASELINE, MODERN_50K: MODERN}
 
 
 def title_of(row: str) -> str:
-    """The row's title in the article, or its name."""
-    return BY_ROW[row].title if row in BY_ROW else row
+    """The row's title in the article, or that of another configuration, or its name."""
+    return BY_ROW[row].title if row in BY_ROW else TITLES.get(row, row)
+
+
+def words_of(row: str) -> str:
+    """The article's rows by their numbers, others by their titles."""
+    return f"row {row[0]}" if row in BY_ROW else title_of(row)
+
+
+def against(row: str, base: str) -> str:
+    """What the change from a base row to a row is called in a figure."""
+    return f"{words_of(row)}, against {words_of(base)}"
 
 
 # The paper, LeCun et al. 1989 -----------------------------------------------------------------------------------------
@@ -76,6 +86,49 @@ class Printed(NamedTuple):
 # The article quotes 102 misses beside 5.00 %; 102 of 2,007 are 5.08 %.
 CONVOLUTIONAL = Printed(0.14, 5.00, 12.1, 10, 102, 2.5e-3, 1.8e-2)
 FULLY_CONNECTED = Printed(1.6, 8.1, 19.4)  # likely: from a secondary source
+
+# The configurations of configs/1989 and configs/claims in words, for figures.
+TITLES = {
+    "1_article_baseline_on_usps": "the article's baseline",
+    "2_newton": "diagonal Newton",
+    "3_paper": "closest to the paper",
+    "4_fully_connected": "fully connected",
+    "5_modern": "the article's row 5",
+    "6_sgd_control": "SGD, as a control of Newton",
+    "1_60_passes": "60 passes",
+    "1_100_passes": "100 passes",
+    "1_relu": "ReLU",
+    "1_gelu": "GELU",
+    "1_silu": "SiLU",
+    "1_scaled_tanh": "normalized tanh",
+    "1_scaled_tanh_skip": "normalized tanh with a skip connection",
+    "1_init_paper": "smaller initial weights",
+    "1_init_wide": "larger initial weights",
+    "2_init_paper": "row 2, smaller initial weights",
+    "2_init_wide": "row 2, larger initial weights",
+    "3_no_decay": "no weight decay",
+    "3_adam": "Adam",
+    "3_rate_1e-3": "three times the rate",
+    "3_rate_1e-4": "a third of the rate",
+    "3_tuned_sgd": "finely tuned SGD",
+    "4_23_passes": "row 4, 23 passes",
+    "5_60_passes": "row 5, 60 passes",
+    "5_without_dropout": "no dropout",
+    "5_without_relu": "no ReLU",
+    "5_weight_norm": "weight normalization",
+    "5_micro_vit": "micro-ViT",
+    "5_searched": "row 5, searched for as well",
+    "5_no_decay": "no weight decay",
+    "5_adam": "Adam",
+    "5_batch_64": "row 5, batches of 64",
+    "5_batch_64_residual": "residual connection",
+    "5_batch_64_layer_norm": "layer normalization",
+    "5_6_maps": "6 maps",
+    "5_24_maps": "24 maps",
+    "5_48_maps": "48 maps",
+    "6_23_passes": "row 6, 23 passes",
+    "7_23_passes": "row 7, 23 passes",
+}
 
 # What the configurations of configs/1989 are held against.
 BY_CONFIG = {

@@ -18,6 +18,7 @@ from lecun_repro.report.comparisons.gains import (
     judged_comparison,
     substantial_gain,
 )
+from lecun_repro.report.published import against, words_of
 from lecun_repro.report.results import Rows, errors
 from lecun_repro.report.statistics import PowerLaw, mean_interval, power_law, prediction_interval
 from lecun_repro.report.tables import NONE, p_value, span, spread, table
@@ -158,9 +159,10 @@ def error_against_parameters(claim: Claim, rows: Rows, terms: Terms) -> Answer:
         lines.append([*line, span(mean_interval(errors(results))), f"{us:,.0f}"])
     header = ["row", "parameters", "n", "train error %", "test error %", "95 % of the mean", "µs per update"]
     details = table(header, lines) + "\n\n" + gains_table(rows, base, list(comparisons), judged)
-    changes = {f"{row} against {base}": in_figure(c, judged.get(row, ("",))[0]) for row, c in comparisons.items()}
+    changes = {against(row, base): in_figure(c, judged.get(row, ("",))[0]) for row, c in comparisons.items()}
 
     def figure() -> Figure:
-        return parameters_figure({size: errors(rows[row]) for size, row in present.items()}, present)
+        titles = {size: words_of(row) for size, row in present.items()}
+        return parameters_figure({size: errors(rows[row]) for size, row in present.items()}, titles)
 
     return Answer(claim, verdict, "; ".join(measured), details, figure, changes)

@@ -6,12 +6,14 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, NullLocator
 
 from lecun_repro.report.comparisons.answers import FAILS, HOLDS, NOT_DECIDED, UNTESTABLE, Change
-from lecun_repro.report.figures import published_points, seeds_and_mean
+from lecun_repro.report.figures import logarithmic_percent, published_points, seeds_and_mean
 from lecun_repro.report.statistics import PowerLaw
 from lecun_repro.tensorboard.style import BLUE, COLOURS, GREEN, GREY, ORANGE, VERMILION, subplots
+
+FURTHEST = 100  # percent, where an axis of changes ends
 
 
 class Series(NamedTuple):
@@ -34,16 +36,20 @@ MARK = {HOLDS: "o", FAILS: "X", NOT_DECIDED: "d", UNTESTABLE: "_"}  # what is no
 
 
 def _changes(axes: Axes, y: float, change: Change, colour: str) -> None:
-    """A change, thick with its interval for these digits, thin with that for new ones."""
+    """A change, thick with its interval for these digits, thin with that for new ones; an arrow where it is cut."""
     for interval, width in ((change.these, 3.2), (change.new, 1.2)):
         axes.plot([interval.low, interval.high], [y, y], color=colour, linewidth=width, solid_capstyle="butt")
     axes.plot(change.mean, y, "o", color=colour, markersize=5)
+    if change.new.low < -FURTHEST:
+        axes.plot(-FURTHEST, y, "<", color=colour, markersize=7, clip_on=False)
+    if change.new.high > FURTHEST:
+        axes.plot(FURTHEST, y, ">", color=colour, markersize=7, clip_on=False)
 
 
 def _percent_axis(axes: Axes) -> None:
-    """Changes in percent, to the left the gains; what lies far outside runs off the edge."""
+    """Changes in percent, to the left the gains."""
     low, high = axes.get_xlim()
-    axes.set_xlim(max(min(low, -40), -100), min(max(high, 20), 100))
+    axes.set_xlim(max(min(low, -40), -FURTHEST), min(max(high, 20), FURTHEST))
     axes.axvline(0, color=GREY, linewidth=0.8, zorder=0)
     axes.invert_yaxis()
     axes.tick_params(axis="y", length=0, labelsize=9)
@@ -69,9 +75,10 @@ def changes_figure(groups: Mapping[str, Mapping[str, Change]], substantial: floa
     _percent_axis(axes)
     for margin in (-substantial, substantial):
         axes.axvline(margin, color=GREY, linewidth=1, linestyle="--", zorder=0)
+    axes.plot([], [], "--", color=GREY, label="what is substantial")
     for verdict, colour in COLOUR.items():
         axes.plot([], [], "o-", color=colour, markersize=5, label=f"the claim {VERB[verdict]}")
-    axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
+    figure.legend(frameon=False, fontsize=8, loc="outside upper center", ncols=4)
     return figure
 
 
@@ -125,32 +132,22 @@ def _at_sizes(axes: Axes, sizes: Sequence[int], label: str) -> None:
     axes.set_xlabel(label)
 
 
-def _logarithmic_percent(axes: Axes) -> None:
-    """A logarithmic axis of errors, with plain percentages as its ticks."""
-    axes.set_yscale("log")
-    low, high = axes.get_ylim()
-    ticks = [t for t in (0.5, 1, 1.5, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50) if low <= t <= high]
-    axes.yaxis.set_major_locator(FixedLocator(ticks))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_locator(NullLocator())
-
-
 def sizes_figure(panels: Mapping[str, Sequence[Series]]) -> Figure:
     """Test error against digits, a panel per title: each series' seeds, means and law, and the article's points."""
-    figure, grid = subplots(4.2, len(panels), sharey=True)
+    figure, grid = subplots(4.6, len(panels))
     for axes, (title, series) in zip(grid, panels.items(), strict=True):
         for one, colour in zip(series, (BLUE, ORANGE), strict=False):
-            _points(axes, one.errors, colour, one.name)
+            _points(axes, one.errors, colour, f"{one.name}: mean, 95 % interval")
             x = np.geomspace(min(one.errors), max(one.errors), 50)
             axes.plot(x, one.law(x), color=colour, linewidth=1, linestyle="--")
             published_points(axes, one.article)
         published_points(axes, {}, "the article (one seed)")
+        axes.plot([], [], "_", color=GREY, label="each seed")
         axes.plot([], [], "--", color=GREY, label="power law")
         axes.set_title(title, fontsize=10)
-        axes.legend(frameon=False, fontsize=8, loc="lower left")
-    for axes, series in zip(grid, panels.values(), strict=True):
         _at_sizes(axes, sorted({size for one in series for size in one.errors}), "training digits")
-        _logarithmic_percent(axes)
+        logarithmic_percent(axes)
+    figure.legend(*grid[0].get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside lower center", ncols=5)
     grid[0].set_ylabel("test error, %")
     return figure
 
@@ -164,10 +161,11 @@ class Progress(NamedTuple):
 
 def times_figure(panels: Mapping[str, tuple[Sequence[float], Mapping[str, Progress]]]) -> Figure:
     """Test error against the seconds spent in updates, a panel per title, with the errors to be reached."""
-    figure, grid = subplots(4.2, len(panels))
+    figure, grid = subplots(4.5, len(panels))
     for axes, (title, (goals, progress)) in zip(grid, panels.items(), strict=True):
         for (label, curve), colour in zip(progress.items(), COLOURS, strict=False):
-            axes.plot(curve.seconds, curve.errors, color=colour, linewidth=1.4, label=f"batch {label}")
+            name = "all digits in a batch" if label == "full" else f"batches of {label}"
+            axes.plot(curve.seconds, curve.errors, color=colour, linewidth=1.4, label=name)
         for goal in goals:
             axes.axhline(goal, color=GREY, linewidth=0.9, linestyle="--")
             place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
@@ -175,11 +173,12 @@ def times_figure(panels: Mapping[str, tuple[Sequence[float], Mapping[str, Progre
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.set_ylim(0.75 * min(goals), max(4 * min(goals), 8))
-        _logarithmic_percent(axes)
+        logarithmic_percent(axes)
         axes.set_xlabel("seconds in updates, one CPU core")
         axes.set_title(title, fontsize=10)
-        axes.legend(frameon=False, fontsize=8, loc="upper right")
     grid[0].set_ylabel("test error, %, median over seeds")
+    grid[0].plot([], [], "--", color=GREY, label="error to be reached")
+    figure.legend(*grid[0].get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside lower center", ncols=6)
     return figure
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 from lecun_repro.report.comparison import Comparison, compare
 from lecun_repro.report.comparisons.answers import NOT_DECIDED, NOT_RUN, Answer, Change, Claim, Terms, all_of
+from lecun_repro.report.published import against
 from lecun_repro.report.results import Rows, errors, misses
 from lecun_repro.report.tables import DIGITS, NONE, p_value, percents, ranged, runs_of, signed, spread, table
 
@@ -81,7 +82,7 @@ def of_rows(rule: Rule) -> Callable[[Claim, Rows, Terms], Answer]:
             verdicts.append(verdict)
             measured.append(f"`{row}` against `{base}`: {change_of(comparison)}, p {p_value(p)}")
             measured[-1] += needed(comparison, rule, terms, verdict, p)
-            changes[f"{row} against {base}"] = in_figure(comparison, verdict)
+            changes[against(row, base)] = in_figure(comparison, verdict)
         details = gains_table(rows, base, [*claim["rows"], *claim.get("beside", [])], judged)
         return Answer(claim, all_of(verdicts), "; ".join(measured), details, changes=changes)
 
