@@ -218,6 +218,18 @@ def test_the_best_setting_is_a_file_on_the_searched_one() -> None:
     assert "base" not in (again := configuration("results/search/s_best.yaml")[0]) and full.items() <= again.items()
 
 
+def test_without_optuna_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    for name in ("commands.search", "commands.search_trials", "runs.studies"):
+        monkeypatch.delitem(sys.modules, f"lecun_repro.{name}")
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(SystemExit) as stop:
+        main(["search", "--config", "a.yaml", "--space", "b.yaml", "--trials", "1"])
+    told = (
+        "subcommand: search, for which optuna is not installed; allowed: after `pip install lecun-repro[search]` search"
+    )
+    assert (stop.value.code, capsys.readouterr().err) == (2, f"lecun-repro: error: {told}\n")
+
+
 BAD = {
     "no end": (["--space", "space.yaml"], "trials: missing; allowed: a number of trials, or --budget"),
     "key": (["--space", "bad.yaml", "--trials", "3"], "optimizer.init_args.lrr: unknown key; allowed: the nearest are"),
