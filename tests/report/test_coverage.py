@@ -67,6 +67,19 @@ def test_intervals_cover_what_they_promise(seeds: tuple[int, int], errors: tuple
         assert found.rejected <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 2000), found
 
 
+@pytest.mark.slow
+def test_ratios_and_equivalence_keep_their_promises() -> None:
+    """A change of exactly the margin: its interval covers it, and it is seldom called equivalent. 500 data sets."""
+    rng, covered, equivalent = np.random.default_rng(5), 0, 0
+    for _ in range(500):
+        (before, after), _ = simulated(rng, (10, 10), (0.045, 0.036))
+        comparison = Comparison(("a", "b"), (before, after), "test")
+        covered += -20 in comparison.change_interval()
+        equivalent += comparison.p_within(-20, 20) < 0.05
+    chance = 3 * np.sqrt(0.05 * 0.95 / 500)
+    assert abs(covered / 500 - 0.95) <= chance and equivalent / 500 <= 0.05 + chance
+
+
 def test_most_intervals_cover() -> None:
     found = simulate(40, (10, 10), (0.045, 0.045))
     assert all(share >= 0.8 for share in found.covered.values())
