@@ -71,12 +71,17 @@ def all_digits(results: Sequence[RunResult]) -> list[float]:
 
 def figures(rows: Rows, beside: Path, tried: Sequence[Tried]) -> dict[str, Figure | None]:
     """By file name: the error from 1989 to now, the digits still missed, and what longer training buys."""
-    small = {row: results for row, results in rows.items() if results[0].parameters == PARAMETERS}
+    small = of_1989(rows)
     drawn: dict[str, Figure | None] = {f"{NAME}_story.png": story_figure(small, beside)}
     if best := best_row(small):
         drawn[f"{NAME}_missed.png"] = missed_figure(small[best])
     longer = [each for each in tried if "longer" in each.flags]
     return drawn | ({f"{NAME}_presentations.png": presentations_figure(longer)} if longer else {})
+
+
+def of_1989(rows: Rows) -> Rows:
+    """The rows of the network of 1989, and not of its teachers."""
+    return {row: results for row, results in rows.items() if results[0].parameters == PARAMETERS}
 
 
 def best_row(rows: Rows) -> str | None:
@@ -165,7 +170,7 @@ def missed_figure(results: Sequence[RunResult]) -> Figure | None:
 
 def document(name: str, rows: Rows, file: dict[str, Any], tried: Sequence[Tried], shown: Sequence[str]) -> str:
     """The whole report as Markdown, with the figures that are shown."""
-    small = {row: results for row, results in rows.items() if results[0].parameters == PARAMETERS}
+    small = of_1989(rows)
     choice = "\n".join(f"- **{key}**: {text}" for key, text in file["choice"].items())
     parts = [f"Rules written down before the runs (results/{name}.toml):\n\n{choice}", "## What was asked"]
     parts += [asked_table(small, file["asked"]), "## Rows", rows_table(rows), "## Steps", steps_table(small)]

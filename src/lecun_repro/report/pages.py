@@ -6,6 +6,7 @@ from pathlib import Path
 from lecun_repro.report import claims, index
 from lecun_repro.report.against import of_article, verdict
 from lecun_repro.report.article import step_pairs, together
+from lecun_repro.report.beyond import of_1989
 from lecun_repro.report.configurations import published_rows
 from lecun_repro.report.published import BASELINE, BY_ROW, CONVOLUTIONAL, title_of
 from lecun_repro.report.results import Rows, errors, load, load_tested, misses
@@ -13,16 +14,21 @@ from lecun_repro.report.rules import Rules, read_rules
 from lecun_repro.report.steps import steps
 from lecun_repro.report.tables import DIGITS, NONE, spread, table
 
-SHOWN = ("article", "claims", "1989")  # results that pages show
+SHOWN = ("article", "beyond", "claims", "1989")  # results that pages show
 
 
-def rows_at_a_glance(rows: Rows, rules: Rules) -> str:
-    """Of each of the article's rows the test error over seeds, the article's, and the verdict; then those on steps."""
+def rows_at_a_glance(rows: Rows, rules: Rules, further: Rows) -> str:
+    """Of each of the article's rows the test error over seeds, the article's, and the verdict; then those on steps.
+
+    The same network's `further` rows stand below them.
+    """
     lines, own = [], published_rows(rows, "article")
     for row, results in own.items():
         of_row = verdict(of_article(BY_ROW[row], results), rules.level)
         error = f"{spread(errors(results))} ({len(results)})"
         lines.append([f"`{row}`", error, f"{BY_ROW[row].test_error:.2f}", f"*{of_row}*"])
+    for row, results in further.items():
+        lines.append([f"[`beyond/{row}`](results/beyond.md)", f"{spread(errors(results))} ({len(results)})"])
     parts = [table(["row", "test error % (seeds)", "the article's", "verdict"], lines), *together(own, rules)]
     told: list[str] = []
     digits: dict[str, None] = {}  # in order
@@ -60,12 +66,12 @@ def refreshed(path: Path) -> Iterator[tuple[Path, str]]:
     of_pages = {name: project / name for name in ("README.md", "docs/claims.md", "docs/1989.md")}
     if path.stem not in SHOWN or not all(page.is_file() for page in of_pages.values()):
         return
-    article = results / "article.json"
+    article, further = results / "article.json", of_1989(load(results / "beyond.json"))
     file = claims.read(results / "claims.toml")
     answered = claims.answers(file, load_tested(results / "claims.json"))
     rows, paper, rules = load_tested(article), load(results / "1989.json"), read_rules(article)
     contents = {
-        "README.md": ("results", rows_at_a_glance(rows, rules)),
+        "README.md": ("results", rows_at_a_glance(rows, rules, further)),
         "docs/claims.md": ("claims", claims.claims_table(answered)),
         "docs/1989.md": ("1989", paper_at_a_glance(paper)),
     }
