@@ -256,7 +256,7 @@ def test_rows_have_titles_in_figures(runs) -> None:
 
 
 @pytest.mark.slow
-def test_shares(tmp_path: Path, base, runs) -> None:
+def test_shares(tmp_path: Path, base, runs, split) -> None:
     claim = 'kind = "shares"\nfirst = "base"\nlast = "end"\ningredients = ['
     claim += '{ name = "a", added = "with_a", taken = "without_a" }, { name = "b", added = "with_b", first = "other" }]'
     given = [base, runs("end", 40, 41, 42, 40), runs("with_a", 49, 50, 51, 50), runs("other", 90, 91, 93, 92)]
@@ -265,6 +265,8 @@ def test_shares(tmp_path: Path, base, runs) -> None:
     verdict, line, text = answer(tmp_path, claim, *given, same)
     assert verdict == FAILS and line == "change of the error in percent when added first, last: a -50, -50"
     assert "| b | 4 | -10 |" in text
+    new = [[run | {"unseen": split(7993, 200)} for run in row] for row in (given[0], given[2])]  # of two rows alone
+    assert answer(tmp_path, claim, new[0], given[1], new[1], *given[3:], same)[:2] == (verdict, line)
     assert (tmp_path / "results/claims_a_claim.png").read_bytes().startswith(b"\x89PNG")
     verdict, *_ = answer(tmp_path, claim, *given, runs("without_a", 41, 42, 42, 41))
     assert verdict == HOLDS

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lecun_repro.report.comparison import Comparison, Crossed, Effect, delta, fieller, missed
+from lecun_repro.report.comparison import Comparison, Crossed, Effect, compare, delta, fieller, missed
 from lecun_repro.report.comparisons.answers import (
     FAILS,
     HOLDS,
@@ -25,6 +25,8 @@ def shares(claim: Claim, rows: Rows, terms: Terms) -> Answer:
     for part in claim["ingredients"]:
         first = judged_comparison(rows, part.get("first", claim["first"]), part["added"])
         last = judged_comparison(rows, part["taken"], claim["last"]) if "taken" in part else None
+        if first and last and first.digits != last.digits:  # not all four rows have the unseen ones
+            first, last = (compare(rows, c.base, c.row)["test"] for c in (first, last))
         line = [part["name"], *cells(first), *cells(last)]
         if first or last:
             pairs[part["name"]] = tuple(in_figure(c, NOT_DECIDED) if c else None for c in (first, last))
