@@ -14,7 +14,7 @@ SHORT = ["--data.draw", "article", "--data.train_size", "60", "--data.test_size"
 # Of each folder two, as the others are tested with the configurations.
 CONFIGS = ["quickstart.yaml", "article/1_baseline.yaml", "article/5_dropout_relu.yaml", "1989/3_paper.yaml"]
 CONFIGS += ["1989/5_modern.yaml", "claims/1_60_passes.yaml", "claims/5_6_maps.yaml"]
-CONFIGS += ["search/adamw.yaml", "search/rmsprop.yaml"]
+CONFIGS += ["search/adamw.yaml", "search/rmsprop.yaml", "optimizers/0_untuned.yaml", "optimizers/adamw.yaml"]
 
 
 def shorten(arguments: list[str]) -> list[str]:
