@@ -113,10 +113,13 @@ def with_unseen(split, run, row: str, misses: int, unseen: int) -> list[dict]:
 )
 def test_was_the_recipe_fitted_to_its_digits(raw: Path, split, run, modern: int, told: str) -> None:
     runs = with_unseen(split, run, "1_baseline", 200, 800) + with_unseen(split, run, "5_dropout_relu", 75, modern)
-    raw.write_text(json.dumps(runs))
+    older = run("5_dropout_relu", 9, split(7291, 9), split(2007, 75))  # had no unseen digits
+    raw.write_text(json.dumps([*runs, older]))
     report(str(raw))
     text = raw.with_suffix(".md").read_text()
+    assert f"| {100 * modern / 7993:.2f} ± 0.00 (4) |" in text
     (line,) = [line for line in text.splitlines() if "on the article's 2,007 digits and by" in line]
+    assert line.endswith("; n = 4 and 4).")
     cut = 100 - modern / 8
     assert line.startswith(f"*{told}*: from row 1 to row 5 the error is cut by 62.5 % on the article's")
     assert f"by {cut - 1e-9:.1f} % on the unseen 7,993, a difference of {62.5 - cut:+.1f} points" in line

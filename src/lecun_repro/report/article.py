@@ -20,6 +20,7 @@ from lecun_repro.report.rules import Rules, rules_note
 from lecun_repro.report.statistics import mean_interval
 from lecun_repro.report.steps import NOT_DECIDED, steps, steps_table
 from lecun_repro.report.tables import DIGITS, NONE, digits_names, image, p_value, percents, ranged, span, spread, table
+from lecun_repro.runs.results import RunResult
 
 ABOUT = [
     "digits",
@@ -78,7 +79,7 @@ def step_pairs(rows: Rows, rules: Rules) -> list[tuple[str, str]]:
 
 def rows_table(rows: Rows) -> str:
     """Per row the errors: of training digits, and of the test digits in up to three sets, with both intervals."""
-    of_rows = {row: grids(results) for row, results in rows.items()}
+    of_rows = {row: grids(results) | with_unseen(results) for row, results in rows.items()}
     names = digits_names((name, grid.shape[1]) for found in of_rows.values() for name, grid in found.items())
     header = ["row", "seeds", "train error %", "train loss"]
     for words in names.values():
@@ -88,15 +89,21 @@ def rows_table(rows: Rows) -> str:
         losses = [result.train.loss for result in rows[row]]
         line = [f"`{row}`", str(len(rows[row])), spread(errors(rows[row], "train")), f"{np.mean(losses):.2e}"]
         for name in names:
-            line += error_cells(found[name]) if name in found else [NONE] * 3
+            line += error_cells(found[name], len(rows[row])) if name in found else [NONE] * 3
         lines.append(line)
     return table(header, lines)
 
 
-def error_cells(grid: np.ndarray) -> list[str]:
-    """A row's error in percent, mean ± standard deviation over its runs, and its two intervals."""
+def with_unseen(results: Sequence[RunResult]) -> dict[str, np.ndarray]:
+    """The unseen digits and all of them, by those runs of a row that were evaluated on them."""
+    found = grids(newer) if (newer := [result for result in results if "unseen" in result.splits]) else {}
+    return {name: grid for name, grid in found.items() if name != "test"}
+
+
+def error_cells(grid: np.ndarray, runs: int) -> list[str]:
+    """A row's error in percent, mean ± standard deviation over runs, with their number if not all; two intervals."""
     crossed = Crossed([[100 * grid]])
-    of_runs = spread(list(100 * grid.mean(1)))
+    of_runs = spread(list(100 * grid.mean(1))) + (f" ({len(grid)})" if len(grid) < runs else "")
     return [of_runs, *(span(crossed.effect([[1]], scope).interval()) for scope in ("these digits", "new digits"))]
 
 
@@ -152,11 +159,10 @@ def published_change(before: str, after: str) -> str:
 
 def fitted(own: Rows, rules: Rules) -> list[str]:
     """Was the recipe fitted to the article's 2,007 digits? Its cut of the error there less that on the unseen."""
-    if any(len(own.get(row, [])) < 2 for row in (BASELINE, MODERN)):
+    newer = [[result for result in own.get(row, []) if "unseen" in result.splits] for row in (BASELINE, MODERN)]
+    if min(map(len, newer)) < 2:
         return []
-    found = [grids(own[row]) for row in (BASELINE, MODERN)]
-    if any("unseen" not in of_row for of_row in found):
-        return []
+    found = [grids(results) for results in newer]
     crossed = Crossed([[of_row["test"], of_row["unseen"]] for of_row in found])
     before, after = crossed.mean
     cuts = 100 * (1 - after / before)
@@ -174,7 +180,7 @@ def fitted(own: Rows, rules: Rules) -> list[str]:
         f"*{told}*: from row 1 to row 5 the error is cut by {cuts[0]:.1f} % on the article's 2,007 digits and by "
         f"{cuts[1]:.1f} % on the unseen 7,993, a difference of {effect.estimate:+.1f} points (95 %: "
         f"{these.low:+.1f} to {these.high:+.1f} for these digits, {whole.low:+.1f} to {whole.high:+.1f} for new ones; "
-        f"n = {len(own[BASELINE])} and {len(own[MODERN])}).",
+        f"n = {len(newer[0])} and {len(newer[1])}).",
     ]
 
 
