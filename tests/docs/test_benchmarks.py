@@ -103,3 +103,14 @@ def test_the_readme_has_a_place_for_each_benchmark() -> None:
     text = (BENCHMARKS / "README.md").read_text()
     for section in ("updates", "fit", "inference", "augment"):
         assert text.index(f"<!-- {section}: begin -->") < text.index(f"<!-- {section}: end -->")
+
+
+@pytest.mark.slow
+def test_optimizers_are_timed_or_say_why_not(tmp_path: Path) -> None:
+    command = [sys.executable, str(BENCHMARKS / "optimizers.py"), "--only", "SGD", "LBFGS", "Muon"]
+    command += ["--updates", "20", "--repetitions", "1", "--json", "results.json"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    found = json.loads((tmp_path / "results.json").read_text())
+    assert found["SGD"]["compiled"] > 0 and found["SGD"]["eager"] > 0
+    assert {name for name, result in found.items() if "why not" in result} == {"LBFGS", "Muon"}
