@@ -7,6 +7,7 @@ from pathlib import Path
 
 # Before torch is imported. One thread, as in every command: two processes of tests would be in each other's way.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # as in every command: of Lightning's calls
 
 import pytest
 from hypothesis import settings
