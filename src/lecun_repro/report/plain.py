@@ -1,7 +1,7 @@
 """The report on rows of one's own: side by side, without a word on the article or the paper."""
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 from matplotlib.figure import Figure
 
@@ -13,6 +13,7 @@ from lecun_repro.report.statistics import mean_interval
 from lecun_repro.report.steps import steps, steps_table
 from lecun_repro.report.tables import image, ranged, span, spread, table
 
+EACH_WITH_EACH = 5  # rows at most that are all compared; of more, each with the one before it
 RULES = """\
 - Every run trains one row's YAML with one seed, to its last pass, and is evaluated on its test digits, or on digits
   held out of training (`holdout`).
@@ -31,7 +32,8 @@ def figures(name: str, rows: Rows) -> dict[str, Figure | None]:
 
 def document(name: str, rows: Rows, draws: Rows, shown: Sequence[str]) -> str:
     """The whole report as Markdown, with the figures that are shown."""
-    found = steps(rows, list(pairwise(rows)), Rules())
+    pairs = combinations(rows, 2) if len(rows) <= EACH_WITH_EACH else pairwise(rows)
+    found = steps(rows, list(pairs), Rules())
     of_steps = ["## Steps", steps_table(found)] if found else []
     parts = [RULES.strip(), *(["## Rows", rows_table(rows)] if rows else []), *of_steps, *map(image, shown)]
     parts += ["## With draws of their own", rows_table(draws)] if draws else []
@@ -39,11 +41,14 @@ def document(name: str, rows: Rows, draws: Rows, shown: Sequence[str]) -> str:
 
 
 def rows_table(rows: Rows) -> str:
-    """Per row: the seeds, what it was evaluated on, train and evaluation error."""
-    lines = []
+    """Per row: the seeds, what it was evaluated on, train and evaluation error, and that on unseen digits if any."""
+    lines, unseen = [], [row for row, results in rows.items() if all("unseen" in run.splits for run in results)]
     for row, results in rows.items():
         evaluated = dict.fromkeys(f"{r.evaluation.n:,} {r.evaluation_split}" for r in results)
         line = [f"`{row}`", str(len(results)), ", ".join(evaluated), spread(errors(results, "train"))]
-        lines.append([*line, spread(errors(results)), span(mean_interval(errors(results))), ranged(misses(results))])
+        line += [spread(errors(results)), span(mean_interval(errors(results))), ranged(misses(results))]
+        of_unseen = errors(results, "unseen") if row in unseen else []
+        lines.append([*line, *([spread(of_unseen), span(mean_interval(of_unseen))] if of_unseen else [])])
     header = ["row", "seeds", "evaluated on", "train error %", "error %", "95 % of the mean", "misses (range)"]
+    header += ["unseen digits, error %", "95 % of the mean"] if unseen else []
     return table(header, lines)
