@@ -45,6 +45,7 @@ class Tried(NamedTuple):
     """A setting that was tried on digits held out, with its run."""
 
     config: str
+    compared: str  # what differs between it and others: `length`, ...
     flags: str
     presentations: int
     train_error: float  # percent, as are the others
@@ -75,7 +76,7 @@ def figures(rows: Rows, beside: Path, tried: Sequence[Tried]) -> dict[str, Figur
     drawn: dict[str, Figure | None] = {f"{NAME}_story.png": story_figure(small, beside)}
     if best := best_row(small):
         drawn[f"{NAME}_missed.png"] = missed_figure(small[best])
-    longer = [each for each in tried if "longer" in each.flags]
+    longer = [each for each in tried if each.compared == "length"]
     return drawn | ({f"{NAME}_presentations.png": presentations_figure(longer)} if longer else {})
 
 
@@ -237,8 +238,9 @@ def tried_table(tried: Sequence[Tried]) -> str:
     """Every setting tried, in its order."""
     lines = []
     for each in tried:
-        line = [f"`{each.config}`", f"`{each.flags}`" if each.flags else "", f"{each.presentations / 1e6:.1f}"]
+        line = [f"`{each.config}`", each.compared, f"`{each.flags}`" if each.flags else ""]
+        line += [f"{each.presentations / 1e6:.1f}"]
         line += [f"{error:.2f}" for error in (each.train_error, each.holdout_error, each.zip_error)]
         lines.append([*line, f"{each.seconds:.0f}"])
-    header = ["config", "flags", "digits shown, millions", "train error %", "error % on 52,709 held out"]
+    header = ["config", "compared", "flags", "digits shown, millions", "train error %", "error % on 52,709 held out"]
     return table([*header, "zip-code digits, error %", "CPU seconds"], lines)
