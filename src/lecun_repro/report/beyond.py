@@ -176,7 +176,7 @@ def document(name: str, rows: Rows, file: dict[str, Any], tried: Sequence[Tried]
     parts = [f"Rules written down before the runs (results/{name}.toml):\n\n{choice}", "## What was asked"]
     parts += [asked_table(small, file["asked"]), "## Rows", rows_table(rows), "## Steps", steps_table(small)]
     parts += [*map(image, shown), "## The recipe in ten lines", RECIPE]
-    parts += [*(["## What was tried", tried_table(tried)] if tried else [])]
+    parts += [*(["## What was tried", tried_table(tried), limits(tried)] if tried else [])]
     return tables.document(name, parts, rows)
 
 
@@ -232,6 +232,17 @@ def steps_table(rows: Rows) -> str:
         lines.append([*line, f"{each.change:+.0f} %", f"{p_value(p)}"])
     header = ["step", "seeds", "points of error", "95 %, these digits", "95 %, new digits", "change", "p (Holm)"]
     return table(header, lines)
+
+
+def limits(tried: Sequence[Tried]) -> str:
+    """What the training error of the longest run says of capacity."""
+    longest = max(tried, key=lambda each: each.presentations)
+    return (
+        f"**What limits.** After {longest.presentations / 1e6:.1f} million digits shown, `{longest.config}` misses "
+        f"{longest.train_error:.2f} % of the digits that it was trained on, undistorted, and "
+        f"{longest.holdout_error:.2f} % of those held out (one seed). The first it was shown in many shapes and misses "
+        "still: that is capacity. The larger rest is what so few digits do not tell."
+    )
 
 
 def tried_table(tried: Sequence[Tried]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from lecun_repro.report import claims, index
 from lecun_repro.report.against import of_article, verdict
 from lecun_repro.report.article import step_pairs, together
-from lecun_repro.report.beyond import of_1989
+from lecun_repro.report.beyond import best_row, of_1989
 from lecun_repro.report.configurations import published_rows
 from lecun_repro.report.published import BASELINE, BY_ROW, CONVOLUTIONAL, title_of
 from lecun_repro.report.results import Rows, errors, load, load_tested, misses
@@ -20,15 +20,15 @@ SHOWN = ("article", "beyond", "claims", "1989")  # results that pages show
 def rows_at_a_glance(rows: Rows, rules: Rules, further: Rows) -> str:
     """Of each of the article's rows the test error over seeds, the article's, and the verdict; then those on steps.
 
-    The same network's `further` rows stand below them.
+    The best of the same network's `further` rows stands below them.
     """
     lines, own = [], published_rows(rows, "article")
     for row, results in own.items():
         of_row = verdict(of_article(BY_ROW[row], results), rules.level)
         error = f"{spread(errors(results))} ({len(results)})"
         lines.append([f"`{row}`", error, f"{BY_ROW[row].test_error:.2f}", f"*{of_row}*"])
-    for row, results in further.items():
-        lines.append([f"[`beyond/{row}`](results/beyond.md)", f"{spread(errors(results))} ({len(results)})"])
+    if best := best_row(further):
+        lines.append([f"[`beyond/{best}`](results/beyond.md)", f"{spread(errors(further[best]))} ({len(further[best])})"])
     parts = [table(["row", "test error % (seeds)", "the article's", "verdict"], lines), *together(own, rules)]
     told: list[str] = []
     digits: dict[str, None] = {}  # in order
