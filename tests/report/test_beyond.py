@@ -40,12 +40,12 @@ def test_what_was_asked_is_answered_by_the_best_row_of_each_size() -> None:
 
 
 def test_the_document_says_rules_steps_and_recipe() -> None:
-    tried = [beyond.Tried("5_taught", "batch", "--data.batch_size 64", 1_312_380, 1.1, 1.6, 3.7, 80.0)]
+    tried = [beyond.Tried("5_taught", "batch", "--data.batch_size 64", 1_312_380, 1.1, 1.6, 3.7, 80.0, "Noted.")]
     text = beyond.document("beyond", ROWS, FILE, tried, ["beyond_story.png"])
     assert "| `4_frame` → `5_taught` | 5, 5 | -0.46 |" in text
     assert FILE["choice"]["strength"] in text
     assert "| `5_taught` | batch | `--data.batch_size 64` | 1.3 | 1.10 | 1.60 | 3.70 | 80 |" in text
-    assert text.count("\n10. ") == 1
+    assert text.count("\n10. ") == text.count("\n\nNoted.\n") == 1
 
 
 def test_settings_were_chosen_before_and_without_test_digits() -> None:

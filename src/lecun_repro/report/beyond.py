@@ -52,6 +52,7 @@ class Tried(NamedTuple):
     holdout_error: float
     zip_error: float
     seconds: float
+    note: str = ""
 
 
 def load_tried(path: Path) -> list[Tried]:
@@ -115,6 +116,7 @@ def story_figure(rows: Rows, beside: Path) -> Figure:
     ticks = [0.5, 1, 2, 3, 4, 5]
     axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.set_yticks([], minor=True)
+    axes.set_ylim(0.4, 6)  # the interval of two seeds would fill it
     axes.set_ylabel("test error, % (logarithmic)")
     axes.legend(frameon=False, fontsize=9, loc="lower left")
     return figure
@@ -254,4 +256,5 @@ def tried_table(tried: Sequence[Tried]) -> str:
         line += [f"{error:.2f}" for error in (each.train_error, each.holdout_error, each.zip_error)]
         lines.append([*line, f"{each.seconds:.0f}"])
     header = ["config", "compared", "flags", "digits shown, millions", "train error %", "error % on 52,709 held out"]
-    return table([*header, "zip-code digits, error %", "CPU seconds"], lines)
+    notes = "".join(f"\n\n{each.note}" for each in tried if each.note)
+    return table([*header, "zip-code digits, error %", "CPU seconds"], lines) + notes
