@@ -116,11 +116,14 @@ def test_sweeping_takes_what_killed_writers_left_alone(tmp_path: Path) -> None:
 
 
 def test_the_package_writes_files_in_no_other_way() -> None:
-    other = re.compile(r"""\.write_text\(|\.write_bytes\(|open\([^)\n]*["'][wax]|\.savefig\((?!image := io)|np\.save""")
+    other = re.compile(  # but for what goes to memory
+        r"""\.write_text\(|\.write_bytes\(|open\([^)\n]*["'][wax]|\.savefig\((?!\w+ := io)|np\.save\((?!\w+ := io)"""
+    )
     found = {
         f"{path.name}: {line.strip()}"
         for path in Path(lecun_repro.__file__).parent.rglob("*.py")
         for line in path.read_text().splitlines()
         if other.search(line)
     }
-    assert found == {'files.py: with open(descriptor, "wb") as file:'}
+    a_pipe = 'forks.py: self.stdin = open(nothing, "wb", 0)  # noqa: SIM115'
+    assert found == {'files.py: with open(descriptor, "wb") as file:', a_pipe}

@@ -24,9 +24,17 @@ def test_a_public_class_has_its_public_name_in_whatever_module_it_is_or_was(name
 
 @pytest.mark.parametrize(
     "text",
-    ["lecun_repro", "lecun_repro.data.splits.Split", "mine.lecun_repro.x.ConvNet1989", "my_lecun_repro.x.ConvNet1989",
-     "lecun_repro.x.ConvNet1989.y", "lecun_repro.x.ConvNet1990", "torch.optim.adamw.AdamW", "ConvNet1989"],
-)  # fmt: skip
+    [
+        "lecun_repro",
+        "lecun_repro.data.splits.EvaluatedSplit",
+        "mine.lecun_repro.x.ConvNet1989",
+        "my_lecun_repro.x.ConvNet1989",
+        "lecun_repro.x.ConvNet1989.y",
+        "lecun_repro.x.ConvNet1990",
+        "torch.optim.adamw.AdamW",
+        "ConvNet1989",
+    ],
+)
 def test_other_names_stay_as_they_are(text: str) -> None:
     assert public_name(text) == public_names(text) == text
 

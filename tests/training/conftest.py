@@ -15,7 +15,7 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> list[torch.nn.Module]:
     """Has graphs interpreted in the place of being compiled; the list of those that were asked for."""
     graphs: list[torch.nn.Module] = []
 
-    def interpret(scan: Any, carry: Any, xs: Any) -> Callable:
+    def interpret(scan: Any, carry: Any, xs: Any, unless: Any) -> Callable:
         graphs.append(scan)
 
         def run(carry: list[Tensor], examples: tuple[Tensor, ...]):

@@ -178,7 +178,11 @@ def awaiting_optimizer(hint: Any) -> Any:
 
 def with_optimizer(kind: Any, optimizer: Optimizer, **kwargs: Any) -> Any:
     """A schedule of a class, of which those in the arguments are made of its own optimizer."""
-    for name, hint in get_type_hints(kind.__init__).items():
+    try:
+        hints = get_type_hints(kind.__init__)
+    except NameError:  # of names that are imported for type checkers alone: jsonargparse has then made no list of them
+        hints = {}
+    for name, hint in hints.items():
         if name in kwargs and awaiting_optimizer(hint) is not hint:
             kwargs[name] = [make(optimizer) for make in kwargs[name]]
     return kind(optimizer=optimizer, **kwargs)
