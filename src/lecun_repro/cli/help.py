@@ -62,6 +62,8 @@ class HelpfulParser(DigitsParser):
             action.help = ARGUMENTS.get(action.dest, action.help)
             if action.dest.removeprefix("trainer.") in OFFERED:
                 action.help = f"{action.help} Here: {SUPPORTED[action.dest.removeprefix('trainer.')][1]}."
+            if action.dest == "model.network":  # all of torch's modules; ours stand below
+                action.extra_help = lambda: ""  # type: ignore[attr-defined]
             if action.dest == "ckpt_path" and subcommand == "fit":
                 action.help = TO_GO_ON
             if action.dest.endswith("help") and action.dest.startswith(("model.optimizer", "model.lr_scheduler")):

@@ -132,8 +132,8 @@ def together(own: Rows, rules: Rules) -> list[str]:
     ours, published = sum(np.mean(count.ours) for count in counts), sum(count.published for count in counts)
     told = NOT_COMPATIBLE if p < rules.level else COMPATIBLE
     return [
-        f"**All {len(counts)} rows together**: *{told}*, the article misses {published:.0f}, ours {ours:.0f} in the "
-        f"mean (Stouffer's z {z:+.2f}, p {p_value(p)})."
+        f"**All {len(counts)} rows together**: *{told}*, the article misses {published:.0f} digits, ours {ours:.0f} in "
+        f"the mean (Stouffer's z {z:+.2f}, p {p_value(p)})."
     ]
 
 

@@ -203,9 +203,7 @@ def started_ray() -> Any:
     try:
         import ray
     except ImportError:
-        raise BadArgument(
-            "backend", "ray, which is not installed", "local, or after `pip install lecun-repro[cluster]` ray"
-        ) from None
+        raise BadArgument("backend", "ray, which is not installed", "local, or ray after `pip install ray`") from None
     if not ray.is_initialized():
         with _on_loopback():
             ray.init(log_to_driver=False, include_dashboard=False)

@@ -23,7 +23,7 @@ try:
     from optuna.trial import FrozenTrial, TrialState
 except ImportError:
     what = "search, for which optuna is not installed"
-    raise BadArgument("subcommand", what, "after `pip install lecun-repro[search]` search") from None
+    raise BadArgument("subcommand", what, "it after `pip install optuna`") from None
 
 __all__ = [
     "BasePruner",
