@@ -47,7 +47,7 @@ def test_fits_a_shortened_run(row: str, capsys: pytest.CaptureFixture[str]) -> N
     record = json.loads(Path(f"lightning_logs/{row}/version_0/results.json").read_text())
     assert (record["row"], record["passes"], record["updates"]) == (row, passes, passes * -(-60 // batch))
     if given == 1:
-        assert record["curve"]["train"]["loss"][-1] < 2.4
+        assert record["curve"]["train"]["loss"][-1] < (2.4 if passes == 2 else 2.6)
     lines = [line for line in capsys.readouterr().out.splitlines() if "eval: pass" in line and "_raw" not in line]
     assert len(lines) == 2 * passes
 
