@@ -64,9 +64,8 @@ def test_updates_descend_what_the_teachers_say() -> None:
     with torch.no_grad():
         logs = (module.network(data.copy(0)[:8]) / 2).log_softmax(1)
     expected = -4 * ((said[0, :8].float() / 2).softmax(1) * logs).sum(1).mean()
-    Trainer(max_epochs=1, logger=False, callbacks=[teach], enable_progress_bar=False, accelerator="cpu").fit(
-        module, data
-    )
+    quiet = dict.fromkeys(["logger", "enable_progress_bar", "enable_checkpointing"], False)
+    Trainer(max_epochs=1, callbacks=[teach], accelerator="cpu", **quiet).fit(module, data)
     assert losses[0] == pytest.approx(expected.item(), rel=1e-4)
 
 
