@@ -193,14 +193,18 @@ def test_a_drawing_becomes_the_pixels_of_the_reference(browser: webdriver.Chrome
     difference = np.abs(ours.astype(int) - expected)
     assert difference.max() <= 16
     assert (difference > 0).mean() < 0.01
-    np.testing.assert_allclose(reduced(browser, strokes), to_16x16(ours[None])[0, 0].numpy(), rtol=0, atol=1e-6)
+    framed = to_16x16(ours[None], "paper")[0, 0].numpy()  # as the network's digits were
+    np.testing.assert_allclose(reduced(browser, strokes), framed, rtol=0, atol=1e-6)
 
 
-def test_a_page_reduces_drawings_in_the_frame_of_its_network(browser: webdriver.Chrome, tmp_path: Path) -> None:
-    saved = {"row": "mine", "config": {"data": {"frame": "paper"}}, "results": {}}
-    (tmp_path / "paper.html").write_text(page(DigitClassifier(ConvNet1989(), CrossEntropy()), saved)[0])
-    browser.get((tmp_path / "paper.html").as_uri())
-    expected = to_16x16(field(browser, SEVEN)[None], "paper")[0, 0].numpy()
+@pytest.mark.parametrize("frame", ["article", "paper"])
+def test_a_page_reduces_drawings_in_the_frame_of_its_network(
+    frame: str, browser: webdriver.Chrome, tmp_path: Path
+) -> None:
+    saved = {"row": "mine", "config": {"data": {"frame": frame}}, "results": {}}
+    (tmp_path / "page.html").write_text(page(DigitClassifier(ConvNet1989(), CrossEntropy()), saved)[0])
+    browser.get((tmp_path / "page.html").as_uri())
+    expected = to_16x16(field(browser, SEVEN)[None], frame)[0, 0].numpy()
     np.testing.assert_allclose(reduced(browser, SEVEN), expected, rtol=0, atol=1e-6)
 
 
