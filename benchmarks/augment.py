@@ -8,7 +8,6 @@ as a shared machine is seldom idle, the least.
 """
 
 import argparse
-import json
 import os
 import statistics
 import time
@@ -25,7 +24,7 @@ from torch.nn import functional as F
 from lecun_repro import Affine, Augmentation, Elastic, Erase, Shift
 from lecun_repro.data.augment import Augmentations
 from lecun_repro.data.datamodule import DigitsDataModule
-from readme import fill, machine, table
+from readme import machine, publish, table
 
 BLOCK = 2_048  # digits, as many as the updates are handed at a time
 AFFINE = Affine(rotation=11.5, scale=0.12, shear=0.2, translation=1.6)
@@ -133,12 +132,8 @@ def main() -> None:
     images = data.train.images[torch.arange(given.digits) % data.n_train]
     results = measure(images, given.rounds)
     text = f"{described}\n\n{markdown(results)}"
-    print(text)
-    if given.json:
-        whole = {"machine": described, "digits": given.digits, "rounds": given.rounds, "measurements": results}
-        given.json.write_text(json.dumps(whole, indent=1) + "\n")
-    if given.readme:
-        fill("augment", text)
+    whole = {"machine": described, "digits": given.digits, "rounds": given.rounds, "measurements": results}
+    publish("augment", text, whole, given.json, given.readme)
 
 
 if __name__ == "__main__":

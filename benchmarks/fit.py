@@ -27,7 +27,7 @@ from fit_parts import FILE as PARTS_FILE
 from lecun_repro.data.datamodule import DigitsDataModule
 from lecun_repro.data.download import ROOT_VARIABLE, data_root
 from lecun_repro.training.compile_cache import FOLDER_VARIABLE
-from readme import fill, machine, table
+from readme import machine, publish, table
 from updates import ROWS, SEED, Plain, initial
 
 REPOSITORY = Path(__file__).parents[1]
@@ -185,11 +185,7 @@ def main() -> None:
     described = machine()
     found = measure(given.repetitions)
     text = f"{described}\n\n{markdown(found)}"
-    print(text)
-    if given.json:
-        given.json.write_text(json.dumps(found, indent=1) + "\n")
-    if given.readme:
-        fill("fit", text)
+    publish("fit", text, found, given.json, given.readme)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ to row 1.
 """
 
 import argparse
-import json
 import os
 import platform
 import random
@@ -29,7 +28,7 @@ from lecun_repro.__main__ import quiet
 from lecun_repro.cli.build import build_model, trained
 from lecun_repro.commands.export import Outputs, onnx, random_digits
 from lecun_repro.training.module import DigitClassifier
-from readme import fill, machine, table
+from readme import machine, publish, table
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 ARTICLE = ("1_baseline", "3_adamw", "4_shift", "5_dropout_relu")  # row 2 is row 3 with another optimizer
@@ -194,15 +193,11 @@ def main() -> None:
     weights = f"trained, of {len(given.checkpoints)} checkpoints" if given.checkpoints else "initial"
     about = f"ONNX Runtime {onnxruntime.__version__}. Weights: {weights}. Rounds: {given.rounds}, calls: {given.calls}."
     text = f"{described} {about}\n\n{markdown(measured)}"
-    print(text)
-    if given.json:
-        versions = {"python": platform.python_version(), "torch": torch.__version__}
-        versions["onnxruntime"] = onnxruntime.__version__
-        whole = {"machine": described, "versions": versions, "weights": weights, "batch_size": BATCH}
-        whole |= {"rounds": given.rounds, "calls": given.calls, "measurements": measured}
-        given.json.write_text(json.dumps(whole, indent=1) + "\n")
-    if given.readme:
-        fill("inference", text)
+    versions = {"python": platform.python_version(), "torch": torch.__version__}
+    versions["onnxruntime"] = onnxruntime.__version__
+    whole = {"machine": described, "versions": versions, "weights": weights, "batch_size": BATCH}
+    whole |= {"rounds": given.rounds, "calls": given.calls, "measurements": measured}
+    publish("inference", text, whole, given.json, given.readme)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ says why. Beside torch's: this package's MuonAdamW, and Lion of lion-pytorch whe
 
 import argparse
 import copy
-import json
 import os
 import statistics
 import time
@@ -27,7 +26,7 @@ from torch.optim.optimizer import Optimizer as Base
 from lecun_repro import ConvNet1989, MuonAdamW, TanhMSE
 from lecun_repro.training.optimizers import NotTraceable
 from lecun_repro.training.updates import CompiledUpdates, Examples, Updates, eager_updates
-from readme import fill, machine, narrow_if_asked, table
+from readme import machine, narrow_if_asked, publish, table
 
 SEED = 1337
 
@@ -105,11 +104,7 @@ def main() -> None:
         if not asked.only or name in asked.only
     }
     text = f"{described}\n\n{markdown(found)}"
-    print(text)
-    if asked.json:
-        asked.json.write_text(json.dumps(found, indent=1) + "\n")
-    if asked.readme:
-        fill(f"optimizers{width}", text)
+    publish(f"optimizers{width}", text, found, asked.json, asked.readme)
 
 
 if __name__ == "__main__":

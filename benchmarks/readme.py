@@ -1,9 +1,11 @@
 """What all benchmarks print and put into `benchmarks/README.md`: the machine, a table, a section's contents."""
 
+import json
 import os
 import platform
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import lightning
 import torch
@@ -48,6 +50,15 @@ def table(heads: list[str], rows: list[list[str]], left: tuple[int, ...] = (0,))
 
     rule = ["-" * w if i in left else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
     return "\n".join([line(heads), line(rule), *map(line, rows)])
+
+
+def publish(section: str, text: str, content: Any, json_file: Path | None, into_readme: bool) -> None:
+    """Prints a benchmark's result, and writes it where the command line has asked for it."""
+    print(text)
+    if json_file:
+        json_file.write_text(json.dumps(content, indent=1) + "\n")
+    if into_readme:
+        fill(section, text)
 
 
 def fill(section: str, text: str) -> None:

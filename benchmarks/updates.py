@@ -9,7 +9,6 @@ updates without randomness have to lead all four to the same weights.
 
 import argparse
 import copy
-import json
 import logging
 import multiprocessing
 import os
@@ -39,7 +38,7 @@ from lecun_repro.models.convnet import ConvNet1989
 from lecun_repro.models.heads import CrossEntropy, Head, TanhMSE
 from lecun_repro.training.compile_cache import FOLDER_VARIABLE
 from lecun_repro.training.updates import CompiledUpdates, Examples, Updates, eager_updates
-from readme import fill, machine, narrow_if_asked, table
+from readme import machine, narrow_if_asked, publish, table
 
 SEED = 1337
 BLOCK_SIZE = DigitsDataModule().block_size  # digits that the engine is handed at a time, as in `cli.py fit`
@@ -392,11 +391,7 @@ def main() -> None:
     batches = [data.n_train if size == "full" else int(size) for size in given.batch_sizes]
     found = results(given.updates, batches, data.train, given.repetitions, given.seconds)
     text = f"{described}\n\n{markdown(found)}"
-    print(text)
-    if given.json:
-        given.json.write_text(json.dumps(found, indent=1) + "\n")
-    if given.readme:
-        fill(f"updates{width}", text)
+    publish(f"updates{width}", text, found, given.json, given.readme)
 
 
 if __name__ == "__main__":
