@@ -465,3 +465,9 @@ def test_refuses_other_precisions(precision: Any) -> None:
 
 def test_trains_in_float64() -> None:
     assert Fitted(precision="64-true").module.network.H1w.dtype == torch.float64
+
+
+def test_without_an_optimizer_it_is_the_articles() -> None:
+    model = DigitClassifier(ConvNet1989(), TanhMSE(), optimizer=None)  # as a YAML that names none gives it
+    optimizer = model.make_optimizer(model.network.parameters())
+    assert type(optimizer) is torch.optim.SGD and optimizer.defaults["lr"] == 0.03

@@ -113,7 +113,8 @@ class DigitClassifier(LightningModule):
         self.average = None if average is None else Average(self.network, average, average_decay)
         self.average_start, self.lr_interval = average_start, lr_interval
         self.param_groups = param_groups or {}
-        self.make_optimizer, self.make_lr_scheduler = optimizer, lr_scheduler
+        self.make_optimizer = article_sgd if optimizer is None else optimizer  # None: a YAML names none
+        self.make_lr_scheduler = lr_scheduler
         self.compile_wanted: Literal["auto"] | bool = compile
         self.compiled: bool | None = None  # what `auto` came to; kept by a checkpoint and what resumes from it
         self.seed = seed
