@@ -3,6 +3,8 @@
 import inspect
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +19,7 @@ from lecun_repro.__main__ import main, split_flags
 from lecun_repro.cli.overlays import configuration
 from lecun_repro.cli.search_space import load_space
 from lecun_repro.commands import search_trials
-from lecun_repro.commands.search import command, folds_of, search, seconds_of, write_best
+from lecun_repro.commands.search import command, default_name, folds_of, search, seconds_of, write_best
 from lecun_repro.commands.search_trials import Plan, Searching, progress
 from lecun_repro.errors import BadArgument, UserError
 from lecun_repro.runs.fits import Outcome, Run
@@ -216,6 +218,39 @@ def test_the_best_setting_is_a_file_on_the_searched_one() -> None:
     Path("a.yaml").write_text(yaml.dump(base))  # which may be no base of a file elsewhere
     write_best(Path("results/search/s_best.yaml"), record, "a.yaml", base, tree)
     assert "base" not in (again := configuration("results/search/s_best.yaml")[0]) and full.items() <= again.items()
+
+
+def test_another_search_has_another_name() -> None:
+    row, space = "configs/article/5_dropout_relu.yaml", "configs/search/adamw.yaml"
+    named = {flags: default_name(row, space, flags.split()) for flags in ("", "--data.root=r --threads 2")}
+    assert {*named.values()} == {"5_dropout_relu_adamw"}, "the same search on another machine"
+    assert default_name(row, space, ["--data.source=digits", "--trainer.max_epochs", "2"]) == (
+        "5_dropout_relu_adamw_source_digits_max_epochs_2"
+    )
+    long = {default_name(row, space, [f"--optimizer={{class_path: {'a' * 200}{n}}}"]) for n in range(2)}
+    assert len(long) == 2 and all(re.fullmatch(r"\w[\w.+-]*", name) and len(name) < 120 for name in long)
+
+
+def test_what_is_another_search_under_a_taken_name_is_told_by_its_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("space.yaml").write_text("optimizer.init_args.lr: [0.1, 0.2]")
+    monkeypatch.setattr("lecun_repro.commands.search.Searching", lambda *args: pytest.fail("a trial was begun"))
+    row = str(CONFIGS / "quickstart.yaml")
+    with pytest.raises(pytest.fail.Exception):
+        search(row, "space.yaml", trials=3, name="s")
+    told = (
+        r"name: s, which .*: data.source was digits and is mnist; seeds was \[1337\] and is \[1337, 1338\]; allowed: "
+    )
+    with pytest.raises(BadArgument, match=told + r".* --name, .*: python cli.py search .*--trials 3 --name s$"):
+        search(row, "space.yaml", trials=3, seeds=2, name="s", overrides=["--data.source", "mnist"])
+    Path("results/search").mkdir(parents=True)
+    shutil.copy(CONFIGS.parent / "results/search/adamw.json", "results/search/t.json")
+    kept = Path("results/search/t.json").read_bytes()
+    with pytest.raises(
+        BadArgument,
+        match=r"t.json, which has the results of another search: --config or a flag of fit was one and is another; ",
+    ):
+        search(row, "space.yaml", trials=3, name="t")
+    assert Path("results/search/t.json").read_bytes() == kept and not Path("lightning_logs/search/t").exists()
 
 
 def test_without_optuna_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:

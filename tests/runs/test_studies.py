@@ -69,7 +69,7 @@ def test_a_line_that_was_cut_off_is_no_harm(studies) -> None:
 
 def test_another_search_of_the_same_name_is_refused(studies) -> None:
     studies()
-    with pytest.raises(BadArgument, match=r'name: study, which in study is a search with space "a"; allowed: another'):
+    with pytest.raises(BadArgument, match="space was a and is b; allowed: another one, by --name, or the command"):
         studies(rules={"space": "b"})
     Path(f"study/{JOURNAL}").write_text("nonsense\n")
     with pytest.raises(BadArgument, match=r"name: study, whose journal .* cannot be read"):

@@ -17,13 +17,16 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 from lecun_repro.cli.build import resolve
 from lecun_repro.cli.config_files import load_config
 from lecun_repro.cli.overlays import as_yaml, configuration, merged
+from lecun_repro.cli.parser import flags
 from lecun_repro.cli.search_space import Range, leaves, load_space, probes, refuse_flags, settings
 from lecun_repro.commands.reproduce import listed, row_of
 from lecun_repro.commands.search_trials import Plan, Searching
 from lecun_repro.errors import BadArgument, UserError, one_line, printable
 from lecun_repro.files import write_atomically
+from lecun_repro.report.searches import Search, chosen, find
 from lecun_repro.runs.folders import save_dir
-from lecun_repro.runs.identity import config_hash
+from lecun_repro.runs.identity import PLACES, config_hash, digest
+from lecun_repro.runs.resume import carried
 from lecun_repro.runs.signals import Interrupted
 from lecun_repro.runs.studies import (
     BasePruner,
@@ -32,12 +35,14 @@ from lecun_repro.runs.studies import (
     Studies,
     TPESampler,
     builder,
+    changes,
     optuna,
     spelled,
 )
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 A_FIFTH = "1/5"  # held out where nothing is said
+LONGEST = 100  # letters of a name
 STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
 
 
@@ -73,7 +78,8 @@ def search(
         folds: Into how many parts the training digits are split; each setting is trained without each of them, and
             evaluated on it. By default what `data.holdout` or `data.fold` hold out, else a fifth.
         jobs: Trials at a time; one per core is fastest.
-        name: The search's name. Default: that of the file and that of the space.
+        name: The search's name. Default: that of the file, that of the space, and the flags of `fit` that make another
+            search of it: `5_dropout_relu_adamw_source_digits`.
         out: Folder of the results: `<name>.json`, `<name>.md`, and its figures.
         best: Where the best setting goes, a YAML with `config` as its base. Default: `<name>_best.yaml` in `out`.
         sampler: Optuna's sampler, by default TPESampler.
@@ -83,13 +89,14 @@ def search(
             their fits alone.
         overrides: Flags of `fit`.
     """
+    line = command(dict(locals()))
     if trials is None and budget is None:
         raise BadArgument("trials", "missing", "a number of trials, or --budget with a time")
     seconds = math.inf if budget is None else seconds_of(budget)
-    name = name or f"{row_of(Path(config))}_{row_of(Path(space))}"
+    extra = list(overrides or [])
+    name = name or default_name(config, space, extra)
     if not re.fullmatch(r"\w[\w.+-]*", name):
         raise BadArgument("name", name, "letters, digits, and _ . + - between them")
-    extra = list(overrides or [])
     tree = load_space(space)
     refuse_flags(tree, extra)
     base, resolved = configuration(config)[0], resolve(config, extra)
@@ -108,16 +115,17 @@ def search(
         "config": config_hash(resolved), "space": load_config(space), "folds": parts, "seeds": listed(seeds),
         "sampler": spelled(sampler), "pruner": spelled(pruner), "sampler_seed": sampler_seed,
     }  # fmt: skip
+    path = Path(out) / f"{name}.json"
+    refuse_other(path, rules)
     studies = Studies(
         logs / name,
         name,
-        rules | {"commit": commit_of(config, space)},
+        rules,
         builder("sampler", rules["sampler"], TPESampler),
         sampler_seed,
         builder("pruner", rules["pruner"], MedianPruner, n_warmup_steps=pruned_after)(),
-        compared=list(rules),
+        {"commit": commit_of(config, space), "command": line, "configuration": carried(resolved)},
     )
-    given = {key: value for key, value in locals().items() if key in inspect.signature(search).parameters}
     plan = Plan(name, base, tree, extra, parts, listed(seeds))
     searching = Searching(plan, studies, trials, seconds, jobs, backend)
     ended: Exception | None = None
@@ -125,9 +133,8 @@ def search(
         searching.run()
     except (Interrupted, UserError) as error:
         ended = error
-    path = Path(out) / f"{name}.json"
     if searching.counts()["COMPLETE"]:
-        record = record_of(studies, name, command(given), config, passes, tree)
+        record = record_of(studies, name, line, config, passes, tree)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text_of(record))
         write_best(Path(best) if best else path.with_name(f"{name}_best.yaml"), record, config, base, tree)
@@ -140,6 +147,27 @@ def search(
         raise UserError(f"{name}: no trial is complete{searching.last_failure}")
     if searching.failures:
         raise SystemExit(1)
+
+
+def default_name(config: str, space: str, overrides: list[str]) -> str:
+    """What a search is called that has no name, another one for each set of flags that makes it another search."""
+    name = f"{row_of(Path(config))}_{row_of(Path(space))}"
+    for flag, value in flags(overrides):
+        key = flag.lstrip("-")
+        if not any(f"{key}.".startswith(f"{place}.") for place in PLACES):
+            name += re.sub(r"[^\w.+-]+", "-", f"_{key.rpartition('.')[2]}_{value}")
+    return name if len(name) <= LONGEST else f"{name[:LONGEST]}_{digest(name)[:8]}"
+
+
+def refuse_other(path: Path, rules: dict[str, Any]) -> None:
+    """Raises BadArgument where the results of a search of other rules lie in `path`, as they ship with the project."""
+    if path.exists() and (there := find(path)) is None:
+        raise BadArgument("out", f"{path}, which is no search's results", "another --name or --out")
+    if path.exists() and there is not None:
+        before = {"config": there.config_hash, "space": there.space, "folds": there.folds, "seeds": there.seeds}
+        if differing := changes(rules, before, before):
+            what = f"{path}, which has the results of another search: {differing}"
+            raise BadArgument("name", what, f"another one, by --name, or the command that made them: {there.command}")
 
 
 def seconds_of(budget: str) -> float:
@@ -239,7 +267,6 @@ def importance(study: optuna.Study) -> dict[str, float]:
 
 def write_best(path: Path, record: dict[str, Any], config: str, base: dict[str, Any], tree: dict[str, Any]) -> None:
     """The best setting as a YAML on the searched file; in full where that may be no base, as it lies elsewhere."""
-    from lecun_repro.report.searches import Search, chosen
     from lecun_repro.runs.typed_json import record as typed_record
 
     best = chosen(typed_record(Search, record, ""))

@@ -1,6 +1,6 @@
 """What a fit that goes on from a checkpoint may change: how long it trains, and nothing that makes it another run."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from lecun_repro.errors import BadArgument, one_line, shown
@@ -64,10 +64,13 @@ def check_resumed(config: dict[str, Any], checkpoint: dict[str, Any], path: str)
             )
 
 
-def differences(now: dict[str, Any], before: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+def differences(
+    now: dict[str, Any], before: dict[str, Any], may_change: Collection[str] = MAY_CHANGE
+) -> Iterator[tuple[str, Any, Any]]:
     """Key, value and former value of what differs in identity between two configurations that are `carried`.
 
-    Of the former one no class is imported but ours, torch's, and those that the present one names.
+    Keys in `may_change` are not compared. Of the former one no class is imported but ours, torch's, and those that the
+    present one names.
     """
     named = {*strings(now)}
     # Another version of Lightning has others; callbacks that would change an update are refused anyway.
@@ -80,7 +83,7 @@ def differences(now: dict[str, Any], before: dict[str, Any]) -> Iterator[tuple[s
 
     ours = flat(canonical(compared(now)))
     theirs = flat(canonical(compared(before), lambda name: name in named or str(name).startswith(TRUSTED)))
-    for key in sorted({*ours, *theirs} - MAY_CHANGE):
+    for key in sorted({*ours, *theirs}.difference(may_change)):
         if key not in ours or key not in theirs or ours[key] != theirs[key]:
             yield key, ours.get(key, value_at(now, key)), theirs.get(key, value_at(before, key))
     for name, digest in now[SOURCES].items():

@@ -5,15 +5,16 @@ import inspect
 import json
 import os
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from jsonargparse._util import import_object
 
-from lecun_repro.errors import BadArgument, one_line
+from lecun_repro.errors import BadArgument, one_line, shown
 from lecun_repro.runs.folders import lock
+from lecun_repro.runs.resume import differences, flat
 
 try:
     import optuna
@@ -38,6 +39,7 @@ __all__ = [
 ]
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 JOURNAL, RULES, EXHAUSTED = "journal.log", "rules", "exhausted"
+MOST_TOLD = 3  # differences, in one line
 
 
 class OfHistory(BaseSampler):
@@ -88,7 +90,8 @@ class Studies:
         sampler: Takes a seed, and makes a sampler.
         seed: The sampler's.
         pruner: The pruner.
-        compared: The keys of the rules in which a search that goes on has to be the same; by default all.
+        notes: What is kept with the rules of the first search, and not compared: the `command`, its `configuration`
+            as `runs.resume.carried` tells it.
 
     Raises:
         BadArgument: The journal cannot be read, or has a search of other rules.
@@ -102,7 +105,7 @@ class Studies:
         sampler: Callable[[int], BaseSampler],
         seed: int,
         pruner: BasePruner,
-        compared: Collection[str] | None = None,
+        notes: dict[str, Any] | None = None,
     ) -> None:
         self.folder, self.name, self.sampler, self.seed, self.pruner = folder, name, sampler, seed, pruner
         (folder / "running").mkdir(parents=True, exist_ok=True)
@@ -117,12 +120,11 @@ class Studies:
                 raise BadArgument("name", what, "the name of a search, or a new one") from None
             before = study.user_attrs.get(RULES)
             if before is None:
-                study.set_user_attr(RULES, rules)
-            elif differing := [key for key in compared or rules if rules[key] != before.get(key)]:
-                what = (
-                    f"{name}, which in {folder} is a search with {differing[0]} {json.dumps(before.get(differing[0]))}"
-                )
-                raise BadArgument("name", what, "another name, or the command that this search was begun with")
+                study.set_user_attr(RULES, {**rules, **(notes or {})})
+            elif differing := changes({**rules, **(notes or {})}, before, rules):
+                what = f"{name}, which {folder} has a search of, begun with other settings: {differing}"
+                begun = f": {before['command']}" if "command" in before else ""
+                raise BadArgument("name", what, f"another one, by --name, or the command it was begun with{begun}")
 
     def study(self) -> optuna.Study:
         sampler = OfHistory(self.sampler, self.seed)
@@ -183,6 +185,26 @@ class Studies:
         finally:
             if descriptor is not None:
                 os.close(descriptor)
+
+
+def changes(now: dict[str, Any], before: dict[str, Any], compared: Iterable[str]) -> str:
+    """What differs between the rules of two searches in the keys `compared`, in words; empty if nothing does."""
+    found: list[tuple[str, Any, Any]] = []
+    for key in compared:
+        if (value := now[key]) == (former := before.get(key)):
+            continue
+        if key == "config":
+            ours, theirs = now.get("configuration"), before.get("configuration")
+            inside = [*differences(ours, theirs, ())] if ours and theirs else []
+            found += inside or [("--config or a flag of fit", "another", "one")]
+        elif isinstance(value, dict) and isinstance(former, dict):
+            ours, theirs = flat(value), flat(former)
+            keys = sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
+            found += [(f"{key}: {name}", ours.get(name), theirs.get(name)) for name in keys]
+        else:
+            found.append((key, value, former))
+    told = [f"{key} was {shown(former)} and is {shown(value)}" for key, value, former in found]
+    return "; ".join([*told[:MOST_TOLD], *(["…"] if told[MOST_TOLD:] else [])])
 
 
 def mend(journal: Path) -> None:
