@@ -1,10 +1,12 @@
 """The report beyond the article, from records made up here."""
 
+import re
 from pathlib import Path
 
 import pytest
 
-from lecun_repro.report import beyond
+from lecun_repro.report import beyond, plain
+from lecun_repro.report.printed import rows_in_short
 from lecun_repro.runs.results import RunResult
 from lecun_repro.training.evaluation import SplitResult
 
@@ -46,6 +48,13 @@ def test_the_document_says_rules_steps_and_recipe() -> None:
     assert FILE["choice"]["strength"] in text
     assert "| `5_taught` | batch | `--data.batch_size 64` | 1.3 | 1.10 | 1.60 | 3.70 | 80 |" in text
     assert text.count("\n10. ") == text.count("\n\nNoted.\n") == 1
+
+
+def test_no_table_has_an_error_below_0() -> None:
+    rows = {"5_taught": [run("5_taught", 1, 2, 4), run("5_taught", 2, 40, 300)]}
+    printed = [beyond.rows_table(rows), beyond.asked_table(rows, FILE["asked"]), plain.rows_table(rows)]
+    for text in [*printed, rows_in_short(rows, {})]:
+        assert "0.00 to " in text and not re.search(r"-\d", text.replace(" ---", "")), text
 
 
 def test_settings_were_chosen_before_and_without_test_digits() -> None:

@@ -42,10 +42,10 @@ def test_the_report_tells_what_cannot_be_told_from_the_best(made: dict[str, Any]
     path.write_text(json.dumps(made))
     report(str(path))
     text = path.with_suffix(".md").read_text()
-    assert "Error 4.50 ± 0.71 % (95 %: -1.85 to 10.85), n = 2 (seeds 1; folds 1/2, 2/2; 200 digits held out" in text
+    assert "Error 4.50 ± 0.71 % (95 %: 0.00 to 10.85), n = 2 (seeds 1; folds 1/2, 2/2; 200 digits held out" in text
     assert "Of the 2 other settings that were tried in full, 1 cannot be told from it." in text
     assert (
-        "| 1 | `optimizer` SGD<br>`optimizer[SGD].lr` 0.1 | 2 | 4.50 ± 0.71 | -1.85 to 10.85 |  |  | **best** |" in text
+        "| 1 | `optimizer` SGD<br>`optimizer[SGD].lr` 0.1 | 2 | 4.50 ± 0.71 | 0.00 to 10.85 |  |  | **best** |" in text
     )
     assert "| +2.0 | 0.69 | *cannot be told apart* |" in text and "| +41.0 | 9.1e-13 | worse |" in text
     assert "| pruned | after pass 3 of 9, at 40.00 % |" in text

@@ -4,7 +4,15 @@ import math
 
 import pytest
 
-from lecun_repro.report.statistics import Interval, holm, mean_interval, power_law, prediction_interval, sd
+from lecun_repro.report.statistics import (
+    Interval,
+    error_interval,
+    holm,
+    mean_interval,
+    power_law,
+    prediction_interval,
+    sd,
+)
 
 T4 = 2.7764451052  # the 97.5 % point of Student's t with 4 degrees of freedom, from a table
 
@@ -18,7 +26,14 @@ def test_intervals_of_five_values() -> None:
 
 def test_one_value_has_no_interval() -> None:
     assert all(map(math.isnan, mean_interval([4])))
+    assert all(map(math.isnan, error_interval([4])))
     assert math.isnan(sd([4]))
+
+
+def test_no_part_of_an_interval_of_an_error_is_below_0_percent_or_above_100() -> None:
+    assert error_interval([1, 2]) == pytest.approx((0, 1.5 + 12.7062047362 * 0.5))
+    assert error_interval([1, 2])[0] == 0 > mean_interval([1, 2])[0]
+    assert error_interval([99, 100])[1] == 100
 
 
 def test_equal_values_have_an_interval_of_one_point() -> None:

@@ -17,7 +17,7 @@ from lecun_repro.report.figures import curves_figure, missed_figure, rows_figure
 from lecun_repro.report.published import BASELINE, BASELINE_50K, BY_ROW, MODERN, MODERN_50K, PAPER_SECONDS, SECONDS
 from lecun_repro.report.results import Rows, errors, misses
 from lecun_repro.report.rules import Rules, rules_note
-from lecun_repro.report.statistics import mean_interval
+from lecun_repro.report.statistics import mean_interval, of_error
 from lecun_repro.report.steps import NOT_DECIDED, steps, steps_table
 from lecun_repro.report.tables import DIGITS, NONE, digits_names, image, p_value, percents, ranged, span, spread, table
 from lecun_repro.runs.results import RunResult
@@ -104,7 +104,8 @@ def error_cells(grid: np.ndarray, runs: int) -> list[str]:
     """A row's error in percent, mean ± standard deviation over runs, with their number if not all; two intervals."""
     crossed = Crossed([[100 * grid]])
     of_runs = spread(list(100 * grid.mean(1))) + (f" ({len(grid)})" if len(grid) < runs else "")
-    return [of_runs, *(span(crossed.effect([[1]], scope).interval()) for scope in ("these digits", "new digits"))]
+    intervals = [crossed.effect([[1]], scope).interval() for scope in ("these digits", "new digits")]
+    return [of_runs, *(span(of_error(interval)) for interval in intervals)]
 
 
 def against_the_article(own: Rows, rules: Rules) -> str:

@@ -19,7 +19,7 @@ from lecun_repro.report.comparison import compare, grids
 from lecun_repro.report.figures import COLUMNS, SHOWN, seeds_and_mean
 from lecun_repro.report.published import BASELINE, BY_ROW, CONVOLUTIONAL, MODERN
 from lecun_repro.report.results import Rows, errors, load_tested, records
-from lecun_repro.report.statistics import Interval, holm, mean_interval
+from lecun_repro.report.statistics import Interval, error_interval, holm
 from lecun_repro.report.tables import NONE, image, p_value, span, spread, table
 from lecun_repro.runs.results import RunResult
 from lecun_repro.runs.typed_json import record
@@ -192,7 +192,7 @@ def asked_table(rows: Rows, asked: dict[str, dict[str, float]]) -> str:
             found = all_digits(rows[max(of_size)])
             verdict = "aim reached" if np.mean(found) <= bounds["aim"] else "reached"
             verdict = verdict if np.mean(found) <= bounds["most"] else "not reached"
-            line += [f"`{max(of_size)}`", str(len(found)), spread(found), span(mean_interval(found)), f"*{verdict}*"]
+            line += [f"`{max(of_size)}`", str(len(found)), spread(found), span(error_interval(found)), f"*{verdict}*"]
         lines.append(line)
     header = [
         "trained on",
@@ -214,12 +214,13 @@ def rows_table(rows: Rows) -> str:
         unseen = spread(errors(results, "unseen")) if all("unseen" in r.splits for r in results) else NONE
         found, seconds = all_digits(results), [r.fit_seconds for r in results]
         line = [f"`{row}`", f"{results[0].parameters:,}", str(len(results)), spread(errors(results, "train"))]
-        line += [spread(errors(results, "test")), unseen, spread(found), span(mean_interval(found))]
+        line += [spread(errors(results, "test")), unseen, spread(found), span(error_interval(found))]
         shown = results[0].passes * results[0].train.n / 1e6
         lines.append([*line, f"{shown:.1f}", spread(seconds, 0)])
     header = ["row", "parameters", "seeds", "train error %", "the article's 2,007, %", "the other 7,993, %"]
     header += ["all 10,000, %", "95 % of the mean", "digits shown, millions", "seconds"]
-    return table(header, lines) + "\n\nSeconds are whole fits, on a machine that was shared with others."
+    notes = "Intervals are Student's t over seeds, cut at 0. Seconds are whole fits, on a machine shared with others."
+    return f"{table(header, lines)}\n\n{notes}"
 
 
 def steps_table(rows: Rows) -> str:

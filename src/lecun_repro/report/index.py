@@ -14,7 +14,7 @@ from lecun_repro.report.comparisons.answers import FAILS, HOLDS, NOT_DECIDED, An
 from lecun_repro.report.configurations import published_rows
 from lecun_repro.report.published import BY_ROW, CONVOLUTIONAL
 from lecun_repro.report.results import Rows, errors
-from lecun_repro.report.statistics import Interval, mean_interval
+from lecun_repro.report.statistics import Interval, error_interval
 from lecun_repro.report.tables import spread
 
 JUDGED = (HOLDS, FAILS, NOT_DECIDED)
@@ -62,7 +62,7 @@ def page(rows: Rows, of_1989: Rows, answered: Sequence[Answer], level: float, no
 
 
 def step(name: str, values: Sequence[float], published: float) -> Step:
-    return Step(name, float(np.mean(values)), mean_interval(values), published)
+    return Step(name, float(np.mean(values)), error_interval(values), published)
 
 
 def year(name: str, steps: Sequence[Step], ticks: int) -> str:

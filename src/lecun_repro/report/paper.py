@@ -17,7 +17,7 @@ from lecun_repro.report.published import BY_CONFIG, BY_ROW, CONVOLUTIONAL, MODER
 from lecun_repro.report.results import Rows, errors, misses
 from lecun_repro.report.rules import Rules, rules_note
 from lecun_repro.report.search import Tried, search_table
-from lecun_repro.report.statistics import Interval, holm, mean_interval
+from lecun_repro.report.statistics import Interval, error_interval, holm, mean_interval
 from lecun_repro.report.steps import steps, steps_table
 from lecun_repro.report.tables import NONE, image, p_value, span, spread, table
 from lecun_repro.runs.results import RunResult
@@ -117,7 +117,7 @@ def against_table(rows: Rows, rules: Rules) -> str:
         line = [f"`{row}`", str(len(results))]
         for split in ("train", "test"):
             line += [spread(errors(results, split))]
-            line += [span(mean_interval(errors(results)))] if split == "test" else []
+            line += [span(error_interval(errors(results)))] if split == "test" else []
             line += [spread(misses(results, split), 1)]
             # The modern one's loss is a cross-entropy.
             line += [f"{np.mean([r.splits[split].loss for r in results]):.1e}" if row != "5_modern" else NONE]

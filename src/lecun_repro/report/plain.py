@@ -9,7 +9,7 @@ from lecun_repro.report import tables
 from lecun_repro.report.figures import curves_figure, rows_figure
 from lecun_repro.report.results import Rows, errors, misses
 from lecun_repro.report.rules import Rules
-from lecun_repro.report.statistics import mean_interval
+from lecun_repro.report.statistics import error_interval
 from lecun_repro.report.steps import steps, steps_table
 from lecun_repro.report.tables import image, ranged, span, spread, table
 
@@ -17,8 +17,8 @@ EACH_WITH_EACH = 5  # rows at most that are all compared; of more, each with the
 RULES = """\
 - Every run trains one row's YAML with one seed, to its last pass, and is evaluated on its test digits, or on digits
   held out of training (`holdout`).
-- The 95 % interval of a mean is Student's t over the seeds. It tells how well the mean over seeds is known, on these
-  digits; others would give another mean.
+- The 95 % interval of a mean is Student's t over the seeds, cut at 0. It tells how well the mean over seeds is known,
+  on these digits; others would give another mean.
 - A step is compared for *these digits* (seeds are random; Welch's t) and for *new digits* (seeds and digits are random
   and crossed). It is *better* or *worse* if the difference for new digits is significant at 5 %, adjusted for their
   number (Holm); else *equivalent within 20 %* if two one-sided tests say so; else *not decided*.
@@ -46,9 +46,9 @@ def rows_table(rows: Rows) -> str:
     for row, results in rows.items():
         evaluated = dict.fromkeys(f"{r.evaluation.n:,} {r.evaluation_split}" for r in results)
         line = [f"`{row}`", str(len(results)), ", ".join(evaluated), spread(errors(results, "train"))]
-        line += [spread(errors(results)), span(mean_interval(errors(results))), ranged(misses(results))]
+        line += [spread(errors(results)), span(error_interval(errors(results))), ranged(misses(results))]
         of_unseen = errors(results, "unseen") if row in unseen else []
-        lines.append([*line, *([spread(of_unseen), span(mean_interval(of_unseen))] if of_unseen else [])])
+        lines.append([*line, *([spread(of_unseen), span(error_interval(of_unseen))] if of_unseen else [])])
     header = ["row", "seeds", "evaluated on", "train error %", "error %", "95 % of the mean", "misses (range)"]
     header += ["unseen digits, error %", "95 % of the mean"] if unseen else []
     return table(header, lines)

@@ -9,7 +9,7 @@ from lecun_repro.report.configurations import published_rows
 from lecun_repro.report.figures import evaluated
 from lecun_repro.report.published import BY_ROW
 from lecun_repro.report.results import Rows, errors, on_test_digits
-from lecun_repro.report.statistics import SIGNIFICANT, mean_interval
+from lecun_repro.report.statistics import SIGNIFICANT, error_interval
 from lecun_repro.report.tables import NONE, span, spread
 
 
@@ -19,7 +19,7 @@ def rows_in_short(rows: Rows, draws: Rows) -> str:
     both = {**rows, **{f"{row}, other draws": results for row, results in draws.items()}}
     lines = []
     for row, results in both.items():
-        line = [row, str(len(results)), spread(errors(results)), span(mean_interval(errors(results)))]
+        line = [row, str(len(results)), spread(errors(results)), span(error_interval(errors(results)))]
         if row in own:
             published = BY_ROW[row]
             line += [f"{published.test_error:.2f}", verdict(of_article(published, results), SIGNIFICANT)]

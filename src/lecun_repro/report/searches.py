@@ -14,7 +14,7 @@ from scipy import stats
 
 from lecun_repro.errors import BadArgument
 from lecun_repro.report.comparison import Comparison
-from lecun_repro.report.statistics import LEVEL, SIGNIFICANT, Interval, mean_interval
+from lecun_repro.report.statistics import LEVEL, SIGNIFICANT, Interval, error_interval
 from lecun_repro.report.tables import image, span, spread, table
 from lecun_repro.runs.typed_json import record
 from lecun_repro.tensorboard.style import BLUE, GREEN, GREY, VERMILION, subplots
@@ -98,7 +98,7 @@ def chosen(search: Search) -> Trial:
 def interval(trial: Trial) -> Interval:
     """95 % of the mean error: Student's t over the fits; of one fit Clopper and Pearson's, of its misses."""
     if len(trial.fits) > 1:
-        return mean_interval([fit.error for fit in trial.fits])
+        return error_interval([fit.error for fit in trial.fits])
     (fit,) = trial.fits
     exact = stats.binomtest(fit.misses, fit.n).proportion_ci(LEVEL)
     return Interval(100 * float(exact.low), 100 * float(exact.high))
@@ -138,8 +138,8 @@ def grid_of(trial: Trial) -> np.ndarray:
 RULES = f"""\
 - Every trial trains one setting with each seed on each fold to its last pass, and is evaluated on the training digits
   that were held out of it. Test digits were not loaded.
-- The 95 % interval of a setting's error is Student's t over its fits; of a single fit, Clopper and Pearson's of its
-  misses.
+- The 95 % interval of a setting's error is Student's t over its fits, cut at 0; of a single fit, Clopper and
+  Pearson's of its misses.
 - A setting is *worse* than the best if it misses more and p < {SIGNIFICANT}: with several seeds that of the difference
   for new seeds and new digits (both are random, and crossed), else that of McNemar's exact test on the digits held
   out. Otherwise the two *cannot be told apart*. No correction is made for the number of settings.

@@ -36,6 +36,16 @@ def prediction_interval(values: Sequence[float]) -> Interval:
     return _t_interval(values, math.sqrt(1 + 1 / len(values)))
 
 
+def error_interval(values: Sequence[float] | np.ndarray) -> Interval:
+    """95 % interval of a mean error, in percent (Student's t, cut by `of_error`)."""
+    return of_error(mean_interval(values))
+
+
+def of_error(interval: Interval) -> Interval:
+    """What of an interval an error can be, in percent: that of two or three seeds may reach below 0."""
+    return Interval(*map(float, np.clip(interval, 0, 100)))
+
+
 def _t_interval(values: Sequence[float] | np.ndarray, scale: float, level: float = LEVEL) -> Interval:
     if len(values) < 2:
         return Interval(math.nan, math.nan)

@@ -20,7 +20,14 @@ from lecun_repro.report.comparisons.gains import (
 )
 from lecun_repro.report.published import against, words_of
 from lecun_repro.report.results import Rows, errors
-from lecun_repro.report.statistics import PowerLaw, mean_interval, power_law, prediction_interval
+from lecun_repro.report.statistics import (
+    PowerLaw,
+    error_interval,
+    mean_interval,
+    of_error,
+    power_law,
+    prediction_interval,
+)
 from lecun_repro.report.tables import NONE, p_value, span, spread, table
 from lecun_repro.runs.results import RunResult
 
@@ -123,7 +130,7 @@ def law_note(curve: Curve) -> str:
 def expected(curve: Curve, size: int) -> str:
     """Where one new seed of ours is expected, or nothing where too few were run."""
     values = curve.errors.get(size, [])
-    return f"{span(prediction_interval(values))} %" if len(values) > 1 else "too few"
+    return f"{span(of_error(prediction_interval(values)))} %" if len(values) > 1 else "too few"
 
 
 def sizes_table(curve: Curve) -> str:
@@ -131,7 +138,7 @@ def sizes_table(curve: Curve) -> str:
     for size, results in curve.runs.items():
         line = [f"{size:,}", str(len(results)), f"{results[0].passes}", f"{results[0].updates:,}"]
         line += [spread(errors(results, "train")), spread(errors(results))]
-        line += [span(mean_interval(errors(results))), f"{curve.law(size):.2f}"]
+        line += [span(error_interval(errors(results))), f"{curve.law(size):.2f}"]
         lines.append([*line, f"{curve.article[size]:.2f}" if size in curve.article else NONE])
     header = ["digits", "n", "passes", "updates", "train error %", "test error %", "95 % of the mean", "law", "article"]
     return table(header, lines)
@@ -156,7 +163,7 @@ def error_against_parameters(claim: Claim, rows: Rows, terms: Terms) -> Answer:
         results = rows[row]
         line = [f"`{row}`", f"{size:,}", str(len(results)), spread(errors(results, "train")), spread(errors(results))]
         us = np.median([result.us_per_update for result in results])
-        lines.append([*line, span(mean_interval(errors(results))), f"{us:,.0f}"])
+        lines.append([*line, span(error_interval(errors(results))), f"{us:,.0f}"])
     header = ["row", "parameters", "n", "train error %", "test error %", "95 % of the mean", "µs per update"]
     details = table(header, lines) + "\n\n" + gains_table(rows, base, list(comparisons), judged)
     changes = {against(row, base): in_figure(c, judged.get(row, ("",))[0]) for row, c in comparisons.items()}
