@@ -27,7 +27,14 @@ from lecun_repro.models.heads import CrossEntropy, Head, TanhMSE
 from lecun_repro.models.vit import MicroViT
 from lecun_repro.training.compile_cache import CompileError, compiler
 from lecun_repro.training.optimizers import NotTraceable
-from lecun_repro.training.updates import CompiledUpdates, Examples, Updates, eager_updates, keep_freed_memory
+from lecun_repro.training.updates import (
+    CompiledUpdates,
+    Examples,
+    Updates,
+    denormals_flushed,
+    eager_updates,
+    keep_freed_memory,
+)
 
 needs_compiler = pytest.mark.skipif(compiler() is None, reason="there is no working C++ compiler")
 
@@ -405,6 +412,43 @@ def test_parameters_without_a_gradient_are_left_alone_or_to_the_eager_path(netwo
         return  # refused: a fit then goes on without
     compiled(examples)
     torch.testing.assert_close(dict(net.named_parameters()), dict(other.named_parameters()), rtol=1e-6, atol=1e-9)
+
+
+def denormals_are_zero() -> bool:
+    return not (torch.full((), torch.finfo(torch.float32).tiny, dtype=torch.float32) / 2).item()
+
+
+def test_numbers_too_small_to_be_normal_are_zero_in_updates_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    class Seen(SGD):
+        def step(self, closure=None):
+            seen.append(denormals_are_zero())
+            return super().step(closure)
+
+    case = ROW_1._replace(optimizer=functools.partial(Seen, lr=0.03))
+    made, examples = case.make(), case.examples(2)
+    eager_updates(made, examples)
+    compiled = CompiledUpdates(ROW_1.make())
+
+    def run(leaves: list[Tensor], xs: Any) -> tuple[list[Tensor], Tensor]:
+        seen.append(denormals_are_zero())
+        return leaves, torch.zeros(2)
+
+    monkeypatch.setattr(compiled, "_runner", lambda *_: run)
+    compiled(examples)
+    assert seen == [True, True, True]
+    assert not denormals_are_zero()
+
+
+def test_a_thread_that_takes_denormals_for_zero_goes_on_doing_so() -> None:
+    torch.set_flush_denormal(True)
+    try:
+        with denormals_flushed():
+            pass
+        assert denormals_are_zero()
+    finally:
+        torch.set_flush_denormal(False)
 
 
 FAULTS = """

@@ -161,22 +161,29 @@ def _buffers_kept() -> Iterator[None]:
     from torch._inductor.codegen.cpp_wrapper_cpu import CppWrapperCpu  # takes a second
     from torch._inductor.graph import SubgraphLowering
 
-    allocate = CppWrapperCpu.make_allocation
+    allocate, free = CppWrapperCpu.make_allocation, CppWrapperCpu.make_buffer_free
+    kept = set()
 
     def allocate_once(self: Any, name: str, *args: Any, **kwargs: Any) -> str:
         declaration = allocate(self, name, *args, **kwargs)
         graph: Any = self.get_codegened_graph()
-        if isinstance(graph, SubgraphLowering) and name not in graph.get_output_names():
-            lines = self.wrapper_call._lines
-            first = str(lines.pop()).replace(f"&{name}_handle", f"&{name}_kept")
-            lines += [
-                f"static thread_local AtenTensorHandle {name}_kept = nullptr;",
-                f"if ({name}_kept == nullptr) {{ {first} }}",
-                f"AOTI_TORCH_ERROR_CODE_CHECK(aoti_torch_new_tensor_handle({name}_kept, &{name}_handle));",
-            ]
-        return declaration
+        if not isinstance(graph, SubgraphLowering) or name in graph.get_output_names():
+            return declaration
+        kept.add(name)
+        lines = self.wrapper_call._lines
+        lines += [
+            f"static thread_local RAIIAtenTensorHandle* {name}_kept = nullptr;",
+            f"if ({name}_kept == nullptr) {{ {lines.pop()} {name}_kept = new RAIIAtenTensorHandle({name}_handle); }}",
+        ]
+        return f"RAIIAtenTensorHandle& {name} = *{name}_kept;"
 
-    with mock.patch.object(CppWrapperCpu, "make_allocation", allocate_once):
+    def free_others(self: Any, buffer: Any) -> str:
+        return "" if buffer.get_name() in kept else free(self, buffer)
+
+    with (
+        mock.patch.object(CppWrapperCpu, "make_allocation", allocate_once),
+        mock.patch.object(CppWrapperCpu, "make_buffer_free", free_others),
+    ):
         yield
 
 
