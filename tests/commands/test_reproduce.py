@@ -14,7 +14,7 @@ import pytest
 
 from lecun_repro.__main__ import main, quiet
 from lecun_repro.cli.build import resolve
-from lecun_repro.commands.reproduce import plan
+from lecun_repro.commands.reproduce import name_of, plan
 from lecun_repro.report.collection import held, rules_digest
 from lecun_repro.runs.fits import Outcome, left_by, perform_one
 
@@ -62,6 +62,24 @@ def test_a_run_of_an_older_version_lacks_its_unseen_digits(rows: Path) -> None:
             record = {"config_hash": run.config_hash, **unseen}
             (run.folder / "results.json").write_text(json.dumps(record))
             assert left_by(run) == (record if done else None)
+
+
+@pytest.mark.parametrize(
+    "files, name",
+    [
+        (["configs/article/1_baseline.yaml", "configs/article/2_softmax.yaml"], "article"),
+        (["../others/a.yaml"], "others"),
+        (["my_row.yaml"], "my_row"),
+        (["my_row.yaml", "other.yaml"], "my_step"),
+        (["configs/article/1_baseline.yaml", "my_row.yaml"], "my_step"),
+        (["configs/article/1_baseline.yaml", "mine/article/my_row.yaml"], "my_step"),
+        (["../a.yaml", "../b.yaml"], Path("..").resolve().name),
+    ],
+)
+def test_results_are_named_after_the_folder_of_the_yamls_and_those_of_several_after_their_own(
+    files: list[str], name: str
+) -> None:
+    assert name_of([*map(Path, files)], "lightning_logs/my_step") == name
 
 
 @pytest.mark.slow

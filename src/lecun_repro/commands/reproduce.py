@@ -3,8 +3,9 @@
 Runs that diverged are kept apart in `<results>_diverged.json`.
 """
 
+import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,8 +45,10 @@ def reproduce(
         configs: A folder of YAML files, or files; names of packaged ones are found in any folder.
         seeds: How many seeds, from 1337 on, or a list of seeds: `--seeds 5`, `--seeds [1337,7]`.
         jobs: Runs at a time; one per core is fastest.
-        out: Folder of the results. Default: `results` for MNIST and for configurations on `usps` as they are,
-            `lightning_logs/results_<source>` for others.
+        out: Folder of the results: `<name>.json`, the report `<name>.md`, its figures. The name is that of the YAMLs'
+            folder (`article`), or of a single YAML in the working directory; where they lie in several folders, that
+            of `out` itself (`--out lightning_logs/my_step`: `my_step.md`). Default: `results` for MNIST and for
+            configurations on `usps` as they are, `lightning_logs/results_<source>` for others.
         source: Take the digits from another source in every run: `mnist`, `digits`, `usps` or one of your own.
         vary_draw: Draw other digits with every seed: the draw's seed is then the run's.
         replace: Drop what the results have of these rows from other configurations, as of an edited YAML, once there
@@ -74,8 +77,7 @@ def reproduce(
         own = as_they_are or sources == {"mnist"}
         out = "results" if own else f"lightning_logs/results_{'_'.join(sorted(sources))}"
 
-    name = files[0].parent.name or row_of(files[0])  # of the folder; a file beside the user is on its own
-    path = Path(out) / f"{name}{'_draws' if vary_draw else ''}.json"
+    path = Path(out) / f"{name_of(files, out)}{'_draws' if vary_draw else ''}.json"
     apart = path.with_name(f"{path.stem}_diverged.json")
     rows = set(resolved)
 
@@ -125,6 +127,15 @@ def config_files(configs: str | list[str]) -> list[Path]:
         if (other := of_rows.setdefault(row_of(file), file)) is not file:
             raise BadArgument("configs", f"{other} and {file}, which are both row {row_of(file)}", "one file of a name")
     return files
+
+
+def name_of(files: Sequence[Path], out: str) -> str:
+    """What files of results are called: after the YAMLs' folder or a single YAML at hand, else after their own."""
+    folders = {os.path.dirname(os.path.abspath(file)) for file in files}
+    if len(files) == 1 and not os.path.dirname(files[0]):
+        return row_of(files[0])
+    named_by = folders if len(folders) == 1 and os.path.dirname(files[0]) else {os.path.abspath(out)}
+    return Path(*named_by).name or "results"
 
 
 def listed(seeds: int | list[int]) -> list[int]:
