@@ -102,10 +102,10 @@ def known_subcommand(args: list[str]) -> None:
     names = [*DigitsCLI.subcommands(), *COMMANDS]
     if args and args[0].startswith(COMPLETION):
         if find_spec("shtab") is None:
-            raise BadArgument("print_completion", "without shtab", "after pip install shtab")
+            raise UserError(f"{COMPLETION} needs shtab, which is not installed: pip install shtab")
         set_parsing_settings(add_print_completion_argument=True)
     elif not args or args[0] not in (*names, "-h", "--help", "--version"):
-        raise BadArgument("subcommand", args[0] if args else "missing", f"{', '.join(names)}, before any flag")
+        raise BadArgument("subcommand", args[0] if args else "missing", f"one of {', '.join(names)}, before any flag")
 
 
 def asked_for(record: logging.LogRecord) -> bool:

@@ -82,9 +82,9 @@ def test_probes_have_every_end_and_every_choice(written) -> None:
         ("a: [1, 2]\na.b: [1, 2]", "a.b: [1, 2]; allowed: a key that is not within another"),
         ("a..b: [1, 2]", "a..b: [1, 2]; allowed: one value for each dotted key"),
         ("a: 1", "space: "), ("", "space: "), ("a: [1", "space: "),
-        ("data.fold: [1/5, 2/5]", "data.fold: in a space; allowed: given by --folds"),
-        ("seed_everything: [1, 2]", "seed_everything: in a space; allowed: given by --seeds"),
-        ("trainer.logger: [false, true]", "trainer.logger: in a space; allowed: none"),
+        ("data.fold: [1/5, 2/5]", "data.fold: in a space; allowed: --folds in its place"),
+        ("seed_everything: [1, 2]", "seed_everything: in a space; allowed: --seeds in its place"),
+        ("trainer.logger: [false, true]", "trainer.logger: in a space; allowed: other keys"),
     ],
 )  # fmt: skip
 def test_a_bad_space_is_one_line(text: str, line: str, written) -> None:

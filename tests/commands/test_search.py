@@ -259,13 +259,13 @@ def test_without_optuna_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(SystemExit) as stop:
         main(["search", "--config", "a.yaml", "--space", "b.yaml", "--trials", "1"])
-    told = "subcommand: search, for which optuna is not installed; allowed: it after `pip install optuna`"
+    told = "search needs optuna, which is not installed: pip install optuna"
     assert (stop.value.code, capsys.readouterr().err) == (2, f"lecun-repro: error: {told}\n")
 
 
 BAD = {
     "no end": (["--space", "space.yaml"], "trials: missing; allowed: a number of trials, or --budget"),
-    "key": (["--space", "bad.yaml", "--trials", "3"], "optimizer.init_args.lrr: unknown key; allowed: the nearest are"),
+    "key": (["--space", "bad.yaml", "--trials", "3"], "optimizer.init_args.lrr: unknown key; allowed: keys such as"),
     "value": (
         ["--space", "low.yaml", "--trials", "3"],
         "optimizer.init_args.lr: -1.0; allowed: a finite number from 0",

@@ -60,8 +60,8 @@ OTHERS = {
     "--model.average=ema": "model.average: ema; allowed: null, as in",
     "--trainer.gradient_clip_val=1": "trainer.gradient_clip_val: 1; allowed: null, as in",
     "--trainer.limit_train_batches=10": "trainer.limit_train_batches: 10; allowed: null, as in",
-    "--trainer.max_epochs=1": "trainer.max_epochs: 1; allowed: from 2, the passes that",
-    "--trainer.max_steps=39": "trainer.max_steps: 39; allowed: from 40, the updates that",
+    "--trainer.max_epochs=1": "trainer.max_epochs: 1; allowed: an integer from 2, the passes that",
+    "--trainer.max_steps=39": "trainer.max_steps: 39; allowed: an integer from 40, the updates that",
 }
 
 

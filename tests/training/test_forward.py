@@ -169,8 +169,8 @@ class Permutes(nn.Linear):
     (Net(), 8, 1, "data.batch_size: 8 with batch normalization, and a pass's last update of one digit"),
     (nn.Sequential(nn.Flatten(), nn.Linear(256, 7)), 1, 0, r"which makes \(1, 7\) of 1 digits; .*outputs \(n, 10\)"),
     (nn.Linear(3, 3), 4, 0, "Linear; allowed: .*cannot be multiplied"),
-    (Assigns(True), 1, 0, "one that changes seen in place"),
-    (Assigns(False), 1, 0, "with seen, which changes, among its persistent"),
+    (Assigns(True), 1, 0, "which assigns its buffer seen anew; allowed: one that changes it in place"),
+    (Assigns(False), 1, 0, "which changes its buffer seen; allowed: one whose buffers that change are persistent"),
     (Permutes(256, 10), 1, 0, "draws with aten.randperm"),
 ])  # fmt: skip
 def test_what_cannot_be_trained_is_refused(network: nn.Module, batch: int, left: int, why: str) -> None:

@@ -131,7 +131,7 @@ def check_passes(trainer: Namespace) -> None:
     # A fit whose passes are not evaluated, or that has none, would end without results.
     for name in ("limit_train_batches", "limit_val_batches"):
         if trainer[name] == 0:
-            raise BadArgument(f"trainer.{name}", trainer[name], "above 0, as every pass trains and is evaluated")
+            raise BadArgument(f"trainer.{name}", trainer[name], "a number above 0, so that every pass is evaluated")
     if passes is None and steps == -1 and trainer.max_time is None and not trainer.fast_dev_run:
         raise BadArgument(
             "trainer.max_epochs", "missing", "a number of passes from 1 (or trainer.max_steps or max_time)"
@@ -203,7 +203,8 @@ def check_schedule(config: Namespace, optimizer: Optimizer) -> None:
                 allowed = f"a schedule of as many steps as {what} ({one_line(str(error))[:120]})"
                 raise BadArgument("lr_scheduler.init_args", f"ends after {number} of {steps} {what}", allowed) from None
     if (total := getattr(schedule, "total_steps", None)) is not None and total < steps:
-        raise BadArgument("lr_scheduler.init_args.total_steps", total, f"at least {steps}, the {what} of this run")
+        allowed = f"an integer from {steps}, the {what} of this run"
+        raise BadArgument("lr_scheduler.init_args.total_steps", total, allowed)
 
 
 def made_schedule(key: str, spec: Any, optimizer: Optimizer) -> Any:

@@ -146,4 +146,4 @@ def check_sections(tree: dict[str, Any], linked: dict[str, str]) -> None:
     for key, source in linked.items():
         section, name = key.split(".")
         if name in tree.get(section, {}):
-            raise BadArgument(key, tree[section][name], f"given only through {source}")
+            raise BadArgument(key, tree[section][name], f"{source} in its place")

@@ -31,7 +31,8 @@ def described(hint: Any) -> str:
     if (isinstance(origin, type) and issubclass(origin, Iterable)) or hint in (list, tuple):
         return f"a list of {described(args[0])}" if args else "a list"
     if isinstance(hint, type):
-        return f"{'an' if hint.__name__[0] in 'AEIO' else 'a'} {hint.__name__}"
+        spoken = "AEFHILMNORSX" if hint.__name__[:2].isupper() else "AEIO"  # LRScheduler letter by letter
+        return f"{'an' if hint.__name__[0] in spoken else 'a'} {hint.__name__}"
     return str(hint).replace("typing.", "")
 
 

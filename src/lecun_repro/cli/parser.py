@@ -110,9 +110,11 @@ class DigitsParser(LightningArgumentParser):
         if match := re.match(r"argument (?:\S*/)?--(\S+): expected one argument", message):
             if match[1] == "config":
                 return BadArgument("config", "no file", "a YAML file such as configs/quickstart.yaml")
-            return BadArgument(match[1], "no value", described(self.typed().get(match[1], str)))
+            flag, hints = self._without_value(match[1]), self.typed()
+            allowed = described(hints[flag]) if flag in hints else f"one, as in --{flag} VALUE"  # of a class
+            return BadArgument(flag, "no value", allowed)
         if match := re.match('Linked "(.*)" must be given via "(.*)"', message):
-            return BadArgument(match[1], "given by itself", f"only through {match[2]}")
+            return BadArgument(match[1], "given by itself", f"{match[2]} in its place")
         if match := re.match("unrecognized arguments: ([^-].*)", message):
             return BadArgument("command line", match[1], "flags, each as --key value or --key=value")
         unknown = r"unrecognized arguments: -+([^=\s]*)|.*[Oo]ption '(.*)'|Key must be a string, got: (.*)\.$"
@@ -123,6 +125,13 @@ class DigitsParser(LightningArgumentParser):
                 return BadArgument(f"{key}.{name}", "no class given before", f"--{key} and a class, then its arguments")
             return unknown_key(prefix + name, [prefix + key for key in parser.valid_keys()])
         return None
+
+    def _without_value(self, key: str) -> str:
+        """The flag of `key`, or of an argument of the class there, that nothing but another flag or the end follows."""
+        for arg, following in zip(self.args, [*self.args[1:], "--"], strict=True):
+            if f"{arg}.".startswith(f"--{key}.") and following.startswith("-"):
+                return arg.lstrip("-")
+        return key
 
     def _refused(self, prefix: str) -> BadArgument:
         """What is wrong with the value that was checked last, or with an argument of the class in it."""
@@ -195,7 +204,7 @@ def is_spec(value: Any) -> bool:
 
 def unknown_key(key: str, keys: Sequence[str]) -> BadArgument:
     nearest = difflib.get_close_matches(key, keys, n=3, cutoff=0)
-    return BadArgument(key, "unknown key", f"the nearest are {', '.join(nearest)}")
+    return BadArgument(key, "unknown key", f"keys such as {', '.join(nearest)}")
 
 
 def spell_once(value: Any) -> None:

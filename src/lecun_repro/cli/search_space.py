@@ -20,11 +20,11 @@ from lecun_repro.errors import BadArgument
 RANGE = "{low: …, high: …}, low below high, and log: true (from above 0) or step: a number above 0"
 RANGE_KEYS: dict[str, Any] = {"low": None, "high": None, "log": False, "step": None}
 OF_THE_SEARCH = {
-    "seed_everything": "--seeds",
-    "data.fold": "--folds",
-    "data.holdout": "--data.holdout",
-    "trainer.logger": "none, as the search names the folders",
-    "base": "none, as --config names the file",
+    "seed_everything": "--seeds in its place",
+    "data.fold": "--folds in its place",
+    "data.holdout": "--data.holdout in its place",
+    "trainer.logger": "other keys, as the search names the folders",
+    "base": "other keys, as --config names the file",
 }
 
 
@@ -64,7 +64,7 @@ def load_space(path: str) -> dict[str, Any]:
         raise BadArgument("space", path, f"a range or a list of choices for one key at least: {RANGE}, or […, …]")
     for key, instead in OF_THE_SEARCH.items():
         if _value_at(tree, key) is not None:
-            raise BadArgument(key, "in a space", f"given by {instead}" if instead.startswith("-") else instead)
+            raise BadArgument(key, "in a space", instead)
     return tree
 
 

@@ -69,7 +69,8 @@ def onnx(model: DigitClassifier, saved: dict[str, Any], to: str) -> tuple[bytes,
     """
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
-        raise BadArgument("to", f"{to}, which needs {' and '.join(missing)}", 'after `pip install -e ".[onnx]"`')
+        allowed = 'this one after `pip install -e ".[onnx]"`, or another format'
+        raise BadArgument("to", f"{to}, which needs {' and '.join(missing)}", allowed)
     outputs = Outputs(model).eval()
     n = torch.export.Dim("n", min=1)
     try:

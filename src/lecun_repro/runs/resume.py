@@ -60,7 +60,7 @@ def check_resumed(config: dict[str, Any], checkpoint: dict[str, Any], path: str)
     for name, (least, what) in done.items():
         if (most := now["trainer"][name]) not in (None, -1) and most < least:
             raise BadArgument(
-                f"trainer.{name}", most, f"from {least}, the {what} that {path} has done, or -1 for no end"
+                f"trainer.{name}", most, f"an integer from {least}, the {what} that {path} has done, or -1 for no end"
             )
 
 

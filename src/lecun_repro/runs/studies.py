@@ -12,7 +12,7 @@ from typing import Any
 
 from jsonargparse._util import import_object
 
-from lecun_repro.errors import BadArgument, one_line, shown
+from lecun_repro.errors import BadArgument, UserError, one_line, shown
 from lecun_repro.runs.folders import lock
 from lecun_repro.runs.resume import differences, flat
 
@@ -23,8 +23,7 @@ try:
     from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
     from optuna.trial import FrozenTrial, TrialState
 except ImportError:
-    what = "search, for which optuna is not installed"
-    raise BadArgument("subcommand", what, "it after `pip install optuna`") from None
+    raise UserError("search needs optuna, which is not installed: pip install optuna") from None
 
 __all__ = [
     "BasePruner",

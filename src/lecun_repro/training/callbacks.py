@@ -78,7 +78,7 @@ def check_callbacks(given: Sequence[Callback], lr_interval: str) -> None:
 def refused_arguments(callback: Callback, lr_interval: str) -> dict[str, tuple[Any, str]]:
     """Arguments that some callbacks may not have: the value, if it is such a one, and what to use in its place."""
     if isinstance(callback, callbacks.ModelCheckpoint):
-        passes = "every_n_epochs, as a fit can be gone on with from the end of a pass alone"
+        passes = "every_n_epochs in its place, as a fit can be gone on with from the end of a pass alone"
         return {
             "every_n_train_steps": (callback._every_n_train_steps, passes),
             "train_time_interval": (callback._train_time_interval, passes),

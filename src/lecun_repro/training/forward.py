@@ -103,13 +103,14 @@ def effects(network: Network, example: Sequence[Tensor]) -> Effects:
     changes = []
     for name, (buffer, value, version) in before.items():
         if after.get(name) is not buffer:
-            raise BadArgument("model.network", _name(network), f"one that changes {_own(name)} in place")
+            what = f"{_name(network)}, which assigns its buffer {_own(name)} anew"
+            raise BadArgument("model.network", what, "one that changes it in place")
         if buffer._version > version or not buffer.equal(value):  # batch normalization's own code tells no version
             changes.append(name)
     saved = {id(tensor) for tensor in tried.state_dict(keep_vars=True).values()}
     if missing := [name for name in changes if id(after[name]) not in saved]:
-        allowed = f"one with {_own(missing[0])}, which changes, among its persistent buffers"
-        raise BadArgument("model.network", _name(network), allowed)
+        what = f"{_name(network)}, which changes its buffer {_own(missing[0])}"
+        raise BadArgument("model.network", what, "one whose buffers that change are persistent, for its checkpoints")
     return Effects(sum(drawn), tuple(changes), outputs)
 
 

@@ -196,9 +196,8 @@ class DigitClassifier(LightningModule):
         if stage != "fit":
             return
         if self.trainer.world_size > 1:
-            raise ValueError(
-                f"trainer.devices gives {self.trainer.world_size} processes; allowed: 1, as updates follow"
-            )
+            processes = f"{self.trainer.world_size} processes"
+            raise ValueError(f"trainer.devices gives {processes}; allowed: 1, as each update needs the one before")
         if self.trainer.precision not in ("32-true", "64-true"):
             raise ValueError(f"trainer.precision is {self.trainer.precision}; allowed: 32-true, 64-true")
         self.check_network(self._data(), self._data().updates_per_pass)
@@ -221,7 +220,9 @@ class DigitClassifier(LightningModule):
 
     def on_fit_start(self) -> None:
         if isinstance(self.head, Taught) and self.lessons is None:
-            raise BadArgument("head", "Taught", "with the callback `lecun_repro.runs.teaching.Teach` in the trainer")
+            raise BadArgument(
+                "head", "Taught", "Taught with lecun_repro.runs.teaching.Teach among the trainer's callbacks"
+            )
         if self.average is not None:
             self.average.start = self.average_start * self._data().updates_per_pass
         schedule: Any = self.lr_schedulers() if self.lr_interval == "step" else None
