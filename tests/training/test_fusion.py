@@ -6,7 +6,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from lecun_repro.models.convnet import ConvNet1989
 from lecun_repro.models.heads import CrossEntropy
-from lecun_repro.training.fusion import SMALL_PRODUCT, materialise
+from lecun_repro.training.fusion import IN_CACHE, SMALL_PRODUCT, materialise
 from lecun_repro.training.updates import _Outputs
 
 
@@ -83,3 +83,12 @@ def test_divisions_by_a_scalar_become_products_and_long_sums_partial_ones() -> N
     assert targets(graph).count(torch.ops.aten.div.Tensor) == 1  # that of integers
     assert targets(graph).count(torch.ops.aten.sum.dim_IntList) == 2
     torch.testing.assert_close(graph(*inputs), function(*inputs), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("rows, kept", [(4, True), (IN_CACHE, False)])
+def test_many_gathered_rows_that_are_only_added_up_are_not_kept(rows: int, kept: bool) -> None:
+    index = torch.arange(2 * rows).view(2, rows) % 3
+    table = torch.rand(3, 5)
+    graph = materialise(make_fx(lambda table: torch.nn.functional.embedding(index, table).sum(0))(table))
+    assert (torch.ops.aten.as_strided.default in targets(graph)) is kept
+    torch.testing.assert_close(graph(table), table[index].sum(0))

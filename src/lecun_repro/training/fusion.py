@@ -19,6 +19,7 @@ aten = torch.ops.aten
 SMALL_PRODUCT = 2**16
 # A sum with one accumulator waits for each addition. So the few long ones of a layer are made of sums of so many.
 FEW_OUTPUTS, PARTIAL_SUM = 64, 16
+IN_CACHE = 2**13  # numbers; what gathers more of them only to add them up is not kept but fused with the sum
 VIEWS = {
     operator.getitem,
     aten.detach.default,
@@ -51,7 +52,8 @@ def materialise(graph: fx.GraphModule) -> fx.GraphModule:
         if node.target is aten.embedding.default or (not shape and node.target not in VIEWS):
             if node.target is aten.embedding.default and node.args[0].target is aten.constant_pad_nd.default:
                 _keep(graph.graph, node.args[0].args[0], kept)  # a transposition within a gather is a scalar loop
-            _keep(graph.graph, node, kept)
+            if shape.numel() <= IN_CACHE or [user.target for user in node.users] != [aten.sum.dim_IntList]:
+                _keep(graph.graph, node, kept)
         elif node.target is aten.cat.default and len(shape) == 1:  # the flat vector of gradients
             for part in node.args[0]:
                 _keep(graph.graph, part, kept)
