@@ -177,3 +177,17 @@ def test_other_lists_are_read_with_types_as_well(field: str, tmp_path: Path) -> 
     (tmp_path / "list.json").write_text(json.dumps([record]))
     with pytest.raises(UserError, match=rf"list.json, record 1: {field} is .*; allowed: a"):
         read(tmp_path / "list.json")
+
+
+def test_of_one_run_s_own_results_the_error_is_printed(
+    good: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "results.json").write_text(json.dumps(good))
+    for given in (tmp_path / "results.json", tmp_path):
+        report(str(given))
+        _, line, note = capsys.readouterr().out.splitlines()
+        assert line.split()[:4] == ["1_baseline", "1", "5.00", "\N{EN DASH}"]
+        assert note == "one run, and so no interval: reproduce --seeds 5 makes several of 1_baseline, and their report"
+    assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
+    with pytest.raises(UserError, match=r"elsewhere, which is not there; allowed: "):
+        report(str(tmp_path / "elsewhere"))

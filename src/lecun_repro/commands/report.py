@@ -11,19 +11,22 @@ from lecun_repro.files import write_atomically
 from lecun_repro.report import article, beyond, claims, pages, paper, plain, searches
 from lecun_repro.report.configurations import published_rows
 from lecun_repro.report.printed import claims_in_short, rows_in_short
-from lecun_repro.report.results import load, load_diverged, load_tested, on_test_digits
+from lecun_repro.report.results import load, load_diverged, load_tested, on_test_digits, one_run
 from lecun_repro.report.rules import read_rules
 from lecun_repro.report.search import load_search
 from lecun_repro.report.tables import diverged_note
+from lecun_repro.runs.record import RESULTS
 
 
 def report(results: str = "results/article.json") -> None:
     """Writes the tables and figures of raw results, beside them. Trains nothing.
 
     Args:
-        results: A JSON list of `results.json` objects, as `reproduce` collects them, or the trials of a `search`.
+        results: A JSON list of `results.json` objects, as `reproduce` collects them, or the trials of a `search`. Of
+            one run's own `results.json`, or its folder, the error is printed, and nothing is written.
     """
     path = Path(results)
+    path = path / RESULTS if path.is_dir() else path
     if not path.is_file():
         raise BadArgument(
             "results", f"{path}, which is not there", "a JSON list of results, as reproduce collects them"
@@ -34,6 +37,9 @@ def report(results: str = "results/article.json") -> None:
         text = searches.document(search, save(searches.figures(search), path.parent))
         write_atomically(path.with_suffix(".md"), text)
         return print(path.with_suffix(".md"))
+    if (run := one_run(path)) is not None:
+        print(rows_in_short({run.row: [run]}, {}))
+        return print(f"one run, and so no interval: reproduce --seeds 5 makes several of {run.row}, and their report")
     name = path.stem
     beside = path.with_suffix(".toml")
     of_claims = beside.is_file() and name != beyond.NAME

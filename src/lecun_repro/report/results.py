@@ -12,6 +12,15 @@ Rows = Mapping[str, list[RunResult]]  # by row, in the order of seeds
 Record = TypeVar("Record", RunResult, DivergedRun)
 
 
+def one_run(path: Path) -> RunResult | None:
+    """What a single fit left in its folder; None for another file. Raises UserError for a field that is bad."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return RunResult.read(content, f"{path}: ") if isinstance(content, dict) else None
+
+
 def records(path: Path) -> Iterator[tuple[str, Any]]:
     """The records of a JSON list, none where there is no file, each with its place for a message.
 
