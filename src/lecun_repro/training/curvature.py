@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 from torch.func import functional_call
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.node import map_aggregate
 
 from lecun_repro.models.base import Network
 from lecun_repro.models.heads import Head
+from lecun_repro.training.tracing import traced
 
 aten = torch.ops.aten
 
@@ -57,7 +57,7 @@ def curvatures(network: Network, head: Head, images: Tensor, labels: Tensor) -> 
     with torch.no_grad():
         prepared = network.prepare(images[None])[0]
         weights = {name: p.detach() for name, p in params.items()}
-        graph = make_fx(lambda weights, prepared: functional_call(forward, weights, (prepared,)))(weights, prepared)
+        graph = traced(lambda weights, prepared: functional_call(forward, weights, (prepared,)))(weights, prepared)
     pairs = {name: Pair(w, w.square().requires_grad_()) for name, w in weights.items()}
     with torch.enable_grad():
         outputs = _Squares(graph).run(*pairs.values(), Pair(prepared, prepared.square()))

@@ -18,12 +18,12 @@ from unittest import mock
 import torch
 from torch import Tensor, fx, nn
 from torch.func import functionalize
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.optim import Optimizer
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from lecun_repro.errors import BadArgument
+from lecun_repro.training.tracing import traced
 
 # Numbers of a parameter group that are inputs of the graph: a new value needs no compilation. Others join them once
 # they have changed, as a one-cycle schedule's momentum does.
@@ -348,7 +348,7 @@ def pure_step(optimizer: Optimizer) -> PureStep:
                 continue
             graphs = []
             for made in (step, expected):
-                graphs.append(make_fx(functionalize(_as_function(made)))(made.read(), grads, values))
+                graphs.append(traced(functionalize(_as_function(made)))(made.read(), grads, values))
         except Exception as error:
             reason = f"its step() cannot be traced ({type(error).__name__}: {' '.join(str(error).split())[:120]})"
             flat = [False] * len(flat)

@@ -21,7 +21,6 @@ from torch import Tensor
 from torch._decomp import get_decompositions
 from torch._higher_order_ops.scan import scan
 from torch.func import functional_call, functionalize
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -35,6 +34,7 @@ from lecun_repro.training.compile_cache import CompileError, load_or_build
 from lecun_repro.training.forward import Drawing, Effects, effects
 from lecun_repro.training.fusion import materialise
 from lecun_repro.training.optimizers import pure_step
+from lecun_repro.training.tracing import traced
 
 aten = torch.ops.aten
 
@@ -312,13 +312,13 @@ class CompiledUpdates:
         sample = leaves, tuple(x[0] for x in xs)
         try:
             with torch.no_grad():
-                traced = make_fx(update, PLAINER)(*sample)
+                graph = traced(update, PLAINER)(*sample)
                 own = type(updates.network.own)
                 ours = own.__module__.startswith("lecun_repro.")
-                if not ours and make_fx(update, PLAINER)(*sample).code != traced.code:
+                if not ours and traced(update, PLAINER)(*sample).code != graph.code:
                     raise CompileError(f"{own.__name__}'s forward pass is another one each time")
                 # Traced with in-place operations first, then once more without them.
-                return materialise(make_fx(functionalize(traced))(*sample))
+                return materialise(traced(functionalize(graph))(*sample))
         except (BadArgument, CompileError):
             raise
         except Exception as error:
