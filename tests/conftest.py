@@ -1,5 +1,6 @@
 """What all tests share: hypothesis without its files, a compile cache of their own, and the real data if any."""
 
+import gc
 import os
 import tempfile
 from collections.abc import Iterator
@@ -44,3 +45,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = [item for item in items if any(map(item.get_closest_marker, ("slow", "full", "browser")))]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_collection_finish() -> None:
+    """No garbage is looked for among what the imports made, as in every command, and less often among the rest."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)

@@ -24,7 +24,7 @@ def raw(tmp_path: Path, split, run) -> Path:
     return path
 
 
-def test_tables_and_figures_are_written_beside_the_results(raw: Path) -> None:
+def test_tables_and_figures_are_written_beside_the_results(raw: Path, drawn) -> None:
     report(str(raw))
     text = raw.with_suffix(".md").read_text()
     assert "| `1_baseline` | 3 | 1.80 ± 0.00 | 1.00e-02 | 1.80 ± 0.00 | 1.80 to 1.80 | 0.68 to 2.92 |" in text
@@ -33,6 +33,8 @@ def test_tables_and_figures_are_written_beside_the_results(raw: Path) -> None:
     for name in ("article_steps.png", "article_curves.png", "article_missed.png"):
         assert raw.with_name(name).read_bytes().startswith(b"\x89PNG")
         assert f"]({name})" in text
+    with Image.open(raw.with_name("article_steps.png")) as figure:  # of twice a README's width, and small
+        assert figure.width == 1720 and raw.with_name("article_steps.png").stat().st_size < 60_000
 
 
 def test_the_table_is_printed_beside_the_article_s_own_rows_alone(
@@ -169,7 +171,7 @@ def test_rules_that_are_none(raw: Path, rules: str, line: str) -> None:
     raw.with_name("rules.toml").write_text(rules)
     with pytest.raises(UserError, match=line):
         report(str(raw))
-    assert not raw.with_suffix(".md").exists()
+    assert {path.name for path in raw.parent.iterdir()} == {"article.json", "rules.toml"}
 
 
 def test_rows_of_a_single_seed_have_no_intervals(raw: Path, split, run) -> None:
@@ -186,12 +188,6 @@ def test_figures_show_the_article_only_beside_its_own_rows(raw: Path) -> None:
         axes = rows_figure(rows, own).axes[0]
         assert [label.get_text() for label in axes.get_xticklabels()] == labels
         assert ("the article (one seed)" in axes.get_legend_handles_labels()[1]) == bool(own)
-
-
-def test_figures_are_of_twice_a_readme_s_width_and_small(raw: Path) -> None:
-    report(str(raw))
-    with Image.open(raw.with_name("article_steps.png")) as figure:
-        assert figure.width == 1720 and raw.with_name("article_steps.png").stat().st_size < 60_000
 
 
 def test_curves_have_axes_of_their_own_and_rows_their_titles(raw: Path) -> None:

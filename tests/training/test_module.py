@@ -439,6 +439,7 @@ def test_where_compiling_fails_true_stops(compiling_fails) -> None:
         Fitted(make_module(compile=True))
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_a_compiled_fit_has_the_losses_of_an_eager_one(short_runs_earn_compiling) -> None:
     # The package of test_updates' float32 case.

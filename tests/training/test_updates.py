@@ -1,6 +1,6 @@
 """The eager updates against a plain loop, and the compiled ones against the eager.
 
-Six compilations in all, each about ten seconds; what does not need the compiler runs the traced graph as it is.
+Six compilations in all, each of ten seconds or more; what does not need the compiler runs the traced graph as it is.
 """
 
 import copy

@@ -17,6 +17,8 @@ from lecun_repro.report.search import load_search
 from lecun_repro.report.tables import diverged_note
 from lecun_repro.runs.record import RESULTS
 
+OTHERS = ("perturbed", "plain_loop")  # results beside the article's that its report takes in
+
 
 def report(results: str = "results/article.json") -> None:
     """Writes the tables and figures of raw results, beside them. Trains nothing.
@@ -65,13 +67,13 @@ def report(results: str = "results/article.json") -> None:
     elif not of_folder or not all(map(on_test_digits, [*rows.values(), *draws.values()])):
         text = plain.document(name, rows, draws, save(plain.figures(name, rows), path.parent))
     elif name == "1989":
+        rules, cells = read_rules(path), load(path.parent / "holdout" / path.name)
         shown = save(paper.figures(name, rows), path.parent)
-        cells = load(path.parent / "holdout" / path.name)
-        text = paper.document(name, rows, held_out, shown, read_rules(path), cells)
+        text = paper.document(name, rows, held_out, shown, rules, cells)
     else:
+        rules, *others = read_rules(path), *(load(path.with_name(f"{other}.json")) for other in OTHERS)
         shown = save(article.figures(name, rows), path.parent)
-        others = (load(path.with_name(f"{other}.json")) for other in ("perturbed", "plain_loop"))
-        text = article.document(name, rows, draws, shown, read_rules(path), *others)
+        text = article.document(name, rows, draws, shown, rules, *others)
     if lost:  # before all tables, as it bears on every one of them
         text = text.replace("\n## ", "\n".join(["\n## Diverged", "", *lost, "", "## "]), 1)
     write_atomically(path.with_suffix(".md"), text)
