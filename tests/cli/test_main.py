@@ -144,6 +144,18 @@ lr_scheduler:
 """
 
 
+def test_a_schedule_gets_all_of_the_runs_steps_where_none_are_given() -> None:
+    flags = "--lr_scheduler OneCycleLR --lr_scheduler.max_lr 0.1 --trainer.max_epochs 3 --data.source digits".split()
+    flags += ["--data.train_size", "20"]
+
+    def total_steps(*more: str) -> int:
+        return resolve(QUICKSTART, [*flags, *more])["lr_scheduler"]["init_args"]["total_steps"]
+
+    assert total_steps() == 3
+    assert total_steps("--model.lr_interval", "step", "--data.batch_size", "8") == 3 * 3
+    assert total_steps("--lr_scheduler.total_steps", "7") == 7
+
+
 def test_schedules_of_schedules(tmp_path: Path) -> None:
     (tmp_path / "sequence.yaml").write_text(SEQUENCE)
     run("fit", "--config", "sequence.yaml", *SHORT, "--trainer.max_epochs=3")

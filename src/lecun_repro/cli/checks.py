@@ -55,7 +55,7 @@ MOST_STEPS = 1000  # of a schedule that is tried
 
 
 def check(subcommand: str, config: Namespace) -> None:
-    """Refuses what could not be run.
+    """Refuses what could not be run; a schedule that asks for its `total_steps` and was given none gets the run's.
 
     Raises:
         UserError: a value that is out of range, or that nothing here supports.
@@ -189,6 +189,9 @@ def check_schedule(config: Namespace, optimizer: Optimizer) -> None:
     if config.model.lr_interval == "step":
         steps *= plan(**config.data.as_dict()).updates(config.trainer.limit_train_batches)
         what = "updates"
+    given = (spec.get("init_args") if isinstance(spec, Namespace) else None) or {}
+    if "total_steps" in given and given["total_steps"] is None and given.get("epochs") is None and steps > 0:
+        given["total_steps"] = steps
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         schedule = made_schedule("lr_scheduler", spec, optimizer)
