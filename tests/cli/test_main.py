@@ -145,8 +145,8 @@ lr_scheduler:
 
 
 def test_a_schedule_gets_all_of_the_runs_steps_where_none_are_given() -> None:
-    flags = "--lr_scheduler OneCycleLR --lr_scheduler.max_lr 0.1 --trainer.max_epochs 3 --data.source digits".split()
-    flags += ["--data.train_size", "20"]
+    flags = ["--lr_scheduler=OneCycleLR", "--lr_scheduler.max_lr=0.1", "--trainer.max_epochs=3"]
+    flags += ["--data.source=digits", "--data.train_size=20"]
 
     def total_steps(*more: str) -> int:
         return resolve(QUICKSTART, [*flags, *more])["lr_scheduler"]["init_args"]["total_steps"]
