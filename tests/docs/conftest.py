@@ -31,6 +31,8 @@ def shorten(arguments: list[str]) -> list[str]:
             return [*arguments, *short, "--seeds", "1", "--out", "results", "--replace", "true"]
         case "search":
             short = [*SHORT, "--data.source", "digits", "--trainer.max_epochs", "1"]
+            files = [Path(arguments[arguments.index(flag) + 1]).stem for flag in ("--config", "--space")]
+            short += [] if "--name" in arguments else ["--name", "_".join(files)]  # without these flags' own
             return [*arguments, *short, "--trials", "1", "--seeds", "1", "--folds", "2"]
     return arguments
 

@@ -72,7 +72,7 @@ def test_command(
     if "configs/claims" in command:
         assert "## More passes alone" in Path("results/claims.md").read_text()
     if "my_row.yaml" in command:
-        assert "`my_row`" in Path("results/article.md").read_text()
+        assert "`my_row`" in Path("results/results.md").read_text()  # of YAMLs from two folders
     if "search" in command.split()[:3]:
         assert list(Path("results/search").glob("*_best.yaml"))
 
@@ -80,9 +80,11 @@ def test_command(
 def test_python_example(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (example,) = [block for language, block in FENCED.findall(README) if language == "python"]
     monkeypatch.chdir(clone)
-    short = example.replace('draw="article"', 'source="digits", train_size=60').replace("max_epochs=3", "max_epochs=1")
+    short = example.replace('"mnist"', '"digits", train_size=60').replace("max_epochs=3", "max_epochs=1")
     assert short != example
+    before = {*clone.iterdir()}
     exec(compile(short, "README.md", "exec"), {})
+    assert {*clone.iterdir()} == before
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

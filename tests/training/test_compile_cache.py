@@ -353,6 +353,15 @@ def test_folders_of_the_dead_and_of_days_ago_are_swept(cache: Path, handed_out: 
     assert sorted(kept(cache)) == sorted(used)
 
 
+def test_that_it_compiles_is_told_once(cache: Path, handed_out: list[bytes], capsys: pytest.CaptureFixture) -> None:
+    load_or_build(*small())
+    assert capsys.readouterr().out == (
+        f"compiling the updates, some 20 s on an idle core; kept in {cache} for fits alike\n"
+    )
+    load_or_build(*small())
+    assert capsys.readouterr().out == ""
+
+
 # Trust
 
 

@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 from torch._inductor import config as inductor_config
 from torch._inductor.cpu_vec_isa import VecISA, pick_vec_isa
+from tqdm import tqdm
 
 from lecun_repro.files import write_atomically
 from lecun_repro.training.private_files import NotPrivate, check_private, read, sweep, temporary_prefix, write
@@ -103,6 +104,7 @@ def load_or_build(
                     raise CompileError(unless_built)
                 if not os.access(packages, os.W_OK):
                     raise CompileError(f"{packages} cannot be written")
+                tqdm.write(f"compiling the updates, some 20 s on an idle core; kept in {packages} for fits alike")
                 package = build(scan, carry, xs, scratch)
                 write(path, package)
             return load(package, scratch, len(carry))
