@@ -38,6 +38,8 @@ RECIPE = """\
 9. Train the small network on these, softened by a temperature of 2, and not on the labels.
 10. Train long: error falls with every doubling of the digits shown, slowly."""
 PARAMETERS = 9_760
+# The speed run: rows of the article, and the error of each that is to be reached in as little training as possible.
+FAST = {"fast_row_1": (BASELINE, 4.65), "fast_row_5": (MODERN, 1.90)}
 FEW_DIGITS = 7_291
 
 
@@ -82,8 +84,9 @@ def figures(rows: Rows, beside: Path, tried: Sequence[Tried]) -> dict[str, Figur
 
 
 def of_1989(rows: Rows) -> Rows:
-    """The rows of the network of 1989, and not of its teachers."""
-    return {row: results for row, results in rows.items() if results[0].parameters == PARAMETERS}
+    """The steps of the network of 1989, and neither its teachers nor the speed run."""
+    steps = {row: results for row, results in rows.items() if row not in FAST}
+    return {row: results for row, results in steps.items() if results[0].parameters == PARAMETERS}
 
 
 def best_row(rows: Rows) -> str | None:
@@ -171,13 +174,22 @@ def missed_figure(results: Sequence[RunResult]) -> Figure | None:
     return figure
 
 
-def document(name: str, rows: Rows, file: dict[str, Any], tried: Sequence[Tried], shown: Sequence[str]) -> str:
-    """The whole report as Markdown, with the figures that are shown."""
+def document(
+    name: str,
+    rows: Rows,
+    file: dict[str, Any],
+    tried: Sequence[Tried],
+    shown: Sequence[str],
+    plain: dict[str, float],
+) -> str:
+    """The whole report as Markdown, with the figures that are shown and the seconds of a plain loop by row."""
     small = of_1989(rows)
     choice = "\n".join(f"- **{key}**: {text}" for key, text in file["choice"].items())
     parts = [f"Rules written down before the runs (results/{name}.toml):\n\n{choice}", "## What was asked"]
     parts += [asked_table(small, file["asked"]), "## Rows", rows_table(rows), "## Steps", steps_table(small)]
     parts += [*map(image, shown), "## The recipe in ten lines", RECIPE]
+    if fast := {row: results for row, results in rows.items() if row in FAST}:
+        parts += ["## The speed run", fast_table(fast, plain)]
     parts += [*(["## What was tried", tried_table(tried), limits(tried)] if tried else [])]
     return tables.document(name, parts, rows)
 
@@ -235,6 +247,25 @@ def steps_table(rows: Rows) -> str:
         lines.append([*line, f"{each.change:+.0f} %", f"{p_value(p)}"])
     header = ["step", "seeds", "points of error", "95 %, these digits", "95 %, new digits", "change", "p (Holm)"]
     return table(header, lines)
+
+
+def fast_table(rows: Rows, plain: dict[str, float]) -> str:
+    """How long the errors of the article's rows take with the recipe of today, and what the plain loop takes for them."""
+    lines = []
+    for row, results in rows.items():
+        (of_article, aim), found = FAST[row], all_digits(results)
+        seconds = [r.updates * r.us_per_update / 1e6 for r in results]
+        line = [f"`{row}`", str(len(results)), f"{results[0].passes}", spread(found), span(error_interval(found))]
+        line += [f"{aim:.2f}", "*reached*" if np.mean(found) <= aim else "*not reached*", spread(seconds, 2)]
+        line += [spread([r.fit_seconds for r in results], 1), f"`{of_article}`: {plain[of_article]:,.0f}"]
+        lines.append(line)
+    header = ["row", "seeds", "passes", "error %, all 10,000", "95 % of the mean", "at most", "", "training, seconds"]
+    notes = (
+        "Training is all updates of a run on one core, with distortions, from a cold process whose package of compiled "
+        "updates was in the cache; a whole fit adds reading, evaluating and writing. The plain loop's seconds are those "
+        "of as many single-digit updates as the article's row has (benchmarks/updates.json)."
+    )
+    return f"{table([*header, 'whole fit, seconds', 'a plain loop, seconds'], lines)}\n\n{notes}"
 
 
 def limits(tried: Sequence[Tried]) -> str:
