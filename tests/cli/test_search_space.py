@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lecun_repro.cli.search_space import Choice, Range, leaves, load_space, probes, refuse_flags, settings
+from lecun_repro.cli.search_space import Choice, Range, _choice, leaves, load_space, probes, refuse_flags, settings
 from lecun_repro.errors import BadArgument
 
 SPACE = """
@@ -99,3 +99,9 @@ def test_a_flag_does_not_win_over_what_is_searched(flag: str, written) -> None:
     refuse_flags(tree, ["--data.root=elsewhere", "--trainer.max_epochs", "3"])
     with pytest.raises(BadArgument, match="allowed: no flag, as the space has"):
         refuse_flags(tree, [flag, "1"])
+
+
+def test_lists_of_classes_are_called_by_their_arguments() -> None:
+    affine = {"class_path": "lecun_repro.Affine", "init_args": {"rotation": 15.0, "scale": 0.1}}
+    choice = _choice([[affine], [affine, {"class_path": "lecun_repro.Elastic"}], []], "data.augment")
+    assert list(choice.values) == ["Affine(15.0, 0.1)", "Affine(15.0, 0.1) + Elastic()", "[]"]

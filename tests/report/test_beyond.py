@@ -43,11 +43,21 @@ def test_what_was_asked_is_answered_by_the_best_row_of_each_size() -> None:
 
 def test_the_document_says_rules_steps_and_recipe() -> None:
     tried = [beyond.Tried("5_taught", "batch", "--data.batch_size 64", 1_312_380, 1.1, 1.6, 3.7, 80.0, "Noted.")]
-    text = beyond.document("beyond", ROWS, FILE, tried, ["beyond_story.png"])
+    text = beyond.document("beyond", ROWS, FILE, tried, ["beyond_story.png"], {})
     assert "| `4_frame` → `5_taught` | 5, 5 | -0.46 |" in text
     assert FILE["choice"]["strength"] in text
     assert "| `5_taught` | batch | `--data.batch_size 64` | 1.3 | 1.10 | 1.60 | 3.70 | 80 |" in text
     assert text.count("\n10. ") == text.count("\n\nNoted.\n") == 1
+
+
+def test_the_speed_run_is_no_step_and_stands_beside_a_plain_loop() -> None:
+    fast = [run("fast_row_1", seed, 90, 360 + seed) for seed in range(3)]
+    assert beyond.of_1989({**ROWS, "fast_row_1": fast}).keys() == ROWS.keys()
+    line = beyond.fast_table({"fast_row_1": fast}, {"1_baseline": 232.4}).splitlines()[2]
+    assert line.startswith("| `fast_row_1` | 3 | 10 | 4.51 ± 0.01 |") and line.endswith("| `1_baseline`: 232 |")
+    assert "| 4.65 | *reached* | 0.01 ± 0.00 |" in line  # 570 updates of 20 microseconds
+    plain = beyond.plain_seconds(Path(__file__).parents[2] / "results")
+    assert plain["5_dropout_relu"] > 3 * plain["1_baseline"] > 60
 
 
 def test_no_table_has_an_error_below_0() -> None:

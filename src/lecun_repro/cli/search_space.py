@@ -115,9 +115,12 @@ def _choice(value: list[Any], key: str) -> Choice:
 
 
 def _label(value: Any) -> str:
-    """A class's own name, or a value as one writes it in YAML."""
+    """A class's own name; of several in a list, with their arguments; or a value as one writes it in YAML."""
     if isinstance(value, dict) and isinstance(value.get("class_path"), str):
         return value["class_path"].rpartition(".")[2]
+    if isinstance(value, list) and value and all(isinstance(each, dict) and "class_path" in each for each in value):
+        parts = [", ".join(map(str, (each.get("init_args") or {}).values())) for each in value]
+        return " + ".join(f"{_label(each)}({part})" for each, part in zip(value, parts, strict=True))
     return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
 
 

@@ -63,7 +63,7 @@ def report(results: str = "results/article.json") -> None:
     elif name == beyond.NAME and beside.is_file():
         tried = beyond.load_tried(path.with_name(f"{name}_choice.json"))
         shown = save(beyond.figures(rows, path, tried), path.parent)
-        text = beyond.document(name, rows, beyond.rules(beside), tried, shown)
+        text = beyond.document(name, rows, beyond.rules(beside), tried, shown, beyond.plain_seconds(path.parent))
     elif not of_folder or not all(map(on_test_digits, [*rows.values(), *draws.values()])):
         text = plain.document(name, rows, draws, save(plain.figures(name, rows), path.parent))
     elif name == "1989":

@@ -42,7 +42,7 @@ from lecun_repro.runs.studies import (
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 A_FIFTH = "1/5"  # held out where nothing is said
-LONGEST = 100  # letters of a name
+LONGEST = 60  # letters of a name
 STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
 
 
@@ -151,12 +151,12 @@ def search(
 
 def default_name(config: str, space: str, overrides: list[str]) -> str:
     """What a search is called that has no name, another one for each set of flags that makes it another search."""
-    name = f"{row_of(Path(config))}_{row_of(Path(space))}"
+    short = name = f"{row_of(Path(config))}_{row_of(Path(space))}"
     for flag, value in flags(overrides):
         key = flag.lstrip("-")
         if not any(f"{key}.".startswith(f"{place}.") for place in PLACES):
             name += re.sub(r"[^\w.+-]+", "-", f"_{key.rpartition('.')[2]}_{value}")
-    return name if len(name) <= LONGEST else f"{name[:LONGEST]}_{digest(name)[:8]}"
+    return name if len(name) <= LONGEST else f"{short[:LONGEST]}_{digest(name)[:8]}"
 
 
 def refuse_other(path: Path, rules: dict[str, Any]) -> None:
