@@ -32,7 +32,7 @@ RECIPE = """\
 2. Let the digits fill its field: reduce the middle 24x24 of MNIST's 28x28 pixels to 16x16.
 3. Present batches of 64 digits.
 4. Use AdamW, and let its rate rise over a twentieth of the updates to 3e-3 and fall to 0 along a cosine.
-5. Turn, stretch, slant, move and bend each digit a little when it is shown: 11.5 degrees, 12 %, 0.2, 1.6 and 0.7 pixels.
+5. Turn, stretch, slant, move and bend each digit when it is shown: up to 11.5 degrees, 12 %, 0.2, 1.6 and 0.7 pixels.
 6. Evaluate a moving average of the weights.
 7. Train two wide convolutional networks on the same digits, 80 passes, with the same distortions: the teachers.
 8. Have them label 120 distorted copies of every digit: their mean log-probability of each of the ten.
@@ -70,7 +70,7 @@ def rules(path: Path) -> dict[str, Any]:
 
 
 def plain_seconds(results: Path) -> dict[str, float]:
-    """Seconds that a plain loop takes for the updates of two of the article's rows, by what benchmarks/updates.py measured.
+    """Seconds of a plain loop for the updates of two of the article's rows, as benchmarks/updates.py measured it.
 
     Args:
         results: The folder with the article's results.
@@ -266,7 +266,7 @@ def steps_table(rows: Rows) -> str:
 
 
 def fast_table(rows: Rows, plain: dict[str, float]) -> str:
-    """How long the errors of the article's rows take with the recipe of today, and what a plain loop takes for the rows."""
+    """How long the errors of the article's rows take with today's recipe, and what a plain loop takes for the rows."""
     lines = []
     for row, results in rows.items():
         (of_article, aim), found = FAST[row], all_digits(results)
@@ -278,8 +278,8 @@ def fast_table(rows: Rows, plain: dict[str, float]) -> str:
     header = ["row", "seeds", "passes", "error %, all 10,000", "95 % of the mean", "at most", "", "training, seconds"]
     notes = (
         "Training is all updates of a run on one core, with distortions, from a cold process whose package of compiled "
-        "updates was in the cache; a whole fit adds reading, evaluating and writing. A plain loop's seconds are those of "
-        "the single-digit updates of the article's row (benchmarks/updates.json)."
+        "updates was in the cache; a whole fit adds reading, evaluating and writing. A plain loop's seconds are those "
+        "of the single-digit updates of the article's row (benchmarks/updates.json)."
     )
     return f"{table([*header, 'whole fit, seconds', 'a plain loop, seconds'], lines)}\n\n{notes}"
 
