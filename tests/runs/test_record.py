@@ -281,9 +281,11 @@ def test_passes_may_go_without_an_evaluation_but_the_last() -> None:
     assert_same(results(resumed, *TIMES), results(seldom, *TIMES), "results")
 
 
-def test_a_fit_that_went_to_its_end_has_nothing_left_to_do() -> None:
+def test_a_fit_that_went_to_its_end_has_nothing_left_to_do_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     whole = fit("--trainer.max_epochs", 2, version="whole")
+    assert "nothing is left" not in capsys.readouterr().out
     again = fit("--trainer.max_epochs", 2, "--ckpt_path", whole / "checkpoints/last.ckpt", version="again")
+    assert "\nnothing is left to train: the checkpoint has all 2 passes; a larger --trainer." in capsys.readouterr().out
     assert_same(results(again, *TIMES), results(whole, *TIMES), "results")
 
 

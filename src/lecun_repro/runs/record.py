@@ -82,6 +82,8 @@ class RecordRun(SaveConfigCallback):
         if directory is None or trainer.interrupted:
             return
         if not self.evaluated:  # the checkpoint to go on from was that of the last pass
+            more = "a larger --trainer.max_epochs would add to them"
+            pl_module.print(f"nothing is left to train: the checkpoint has all {trainer.current_epoch} passes; {more}")
             for split, result in self.results.items():
                 pl_module.print(result.line(split, trainer.current_epoch))
             pl_module.on_train_end()
