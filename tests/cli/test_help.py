@@ -25,13 +25,9 @@ def sentence(text: str, flag: str) -> str:
     return " ".join(found[1].split())
 
 
-@pytest.mark.parametrize("subcommand", SUBCOMMANDS)
-def test_every_argument_has_a_sentence_a_type_and_a_default(
-    subcommand: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    text = help_of(capsys, subcommand)
-    left_out = {"seed"} if subcommand == "predict" else {"seed", "images"}
-    names = inspect.signature(lecun_repro.DigitsDataModule).parameters.keys() - left_out
+def test_every_argument_has_a_sentence_a_type_and_a_default(capsys: pytest.CaptureFixture[str]) -> None:
+    text = help_of(capsys, "fit")
+    names = inspect.signature(lecun_repro.DigitsDataModule).parameters.keys() - {"seed", "images"}
     flags = [f"--data.{name}" for name in sorted(names)]
     flags += [
         "--model.network",
@@ -70,6 +66,20 @@ def test_the_subcommands_are_listed_in_our_words(capsys: pytest.CaptureFixture[s
     text = " ".join(help_of(capsys).split())
     assert all(line in text for line in SUBCOMMANDS.values())
     assert "--print_config" not in text
+
+
+@pytest.mark.parametrize("subcommand", [name for name in SUBCOMMANDS if name != "fit"])
+def test_what_evaluates_has_no_flags_of_training_in_its_help(
+    subcommand: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = help_of(capsys, subcommand)
+    assert len(text.splitlines()) < 140
+    of_training = ("--optimizer", "--lr_scheduler", "--pictures", "--trainer.max_epochs", "Arguments of")
+    assert not [part for part in of_training if part in text]
+    needed = ["--ckpt_path", "--data.source", "--data.root", "--threads"]
+    for flag in [*needed, *(["--data.images", "--output"] if subcommand == "predict" else [])]:
+        assert len(sentence(text, flag).split("(type:")[0].split()) > 5, flag
+    assert text.index("--ckpt_path CKPT_PATH") < text.index("--model.network") and text.endswith("have no effect.\n")
 
 
 @pytest.mark.slow

@@ -46,6 +46,15 @@ ARGUMENTS = {
     "constant rate. `--lr_scheduler.help LinearLR` lists its arguments.",
 }
 BASES = {"model.network": Network, "model.head": Head, "data.augment": Augmentation}
+# What has an effect where nothing is trained. A configuration's other keys are taken as well.
+EVALUATING = {
+    "help", "config", "print_config", "threads", "ckpt_path", "output", "model.network", "model.head",
+    *(f"data.{name}" for name in ("source", "draw", "train_size", "test_size", "frame", "holdout", "fold")),
+    *(f"data.{name}" for name in ("block_size", "root", "images")),
+    "trainer.accelerator",
+}  # fmt: skip
+OF_A_CHECKPOINT = "That of the checkpoint. Named, a class of your own is trusted, and imported."
+OTHERS = "The other flags of `fit` are taken as well, as its YAML files are; those of training have no effect."
 OFFERED = ("precision", "gradient_clip_algorithm")  # of what is supported in part; of the others there is no choice
 TO_GO_ON = "A checkpoint that `fit` wrote, a local file to go on from."
 
@@ -60,6 +69,8 @@ class HelpfulParser(DigitsParser):
         self.usage = f"lecun-repro {subcommand} {needed} [options]"
         for action in self._actions:
             action.help = ARGUMENTS.get(action.dest, action.help)
+            if subcommand != "fit" and action.dest in BASES:
+                action.help = OF_A_CHECKPOINT
             if action.dest.removeprefix("trainer.") in OFFERED:
                 action.help = f"{action.help} Here: {SUPPORTED[action.dest.removeprefix('trainer.')][1]}."
             if action.dest == "model.network":  # all of torch's modules; ours stand below
@@ -76,7 +87,8 @@ class HelpfulParser(DigitsParser):
                     action.help = argparse.SUPPRESS
             elif name in TITLES:
                 group.title, groups[name] = TITLES[name], group
-        last = [groups[name] for name in TITLES if name in groups]
+        order = TITLES if subcommand == "fit" else sorted(TITLES, key=lambda name: name != "ckpt_path")
+        last = [groups[name] for name in order if name in groups]
         self._action_groups = [group for group in self._action_groups if group not in last] + last
 
     def format_help(self) -> str:
@@ -84,6 +96,8 @@ class HelpfulParser(DigitsParser):
             text = super().format_help()
         if self.description not in SUBCOMMANDS.values():
             return text
+        if self.description != SUBCOMMANDS["fit"]:
+            return f"{text}\n{OTHERS}\n"
         before, trainer = text.split(TITLES["trainer"])  # the last of the groups
         classes = [class_help(key, base) for key, base in BASES.items()]
         return f"{before}{''.join(classes)}{TITLES['trainer']}{trainer}"
@@ -93,6 +107,8 @@ class HelpfulParser(DigitsParser):
         """For the help alone, as a suppressed argument would be left out of configurations as well."""
         refused = {f"trainer.{name}" for name in SUPPORTED if name not in OFFERED}
         refused |= set() if self.description == SUBCOMMANDS["predict"] else {"data.images"}
+        evaluates = self.description in SUBCOMMANDS.values() and self.description != SUBCOMMANDS["fit"]
+        refused |= {action.dest for action in self._actions} - EVALUATING if evaluates else set()
         actions = [action for action in self._actions if action.dest in refused]
         helps = [action.help for action in actions]
         for action in actions:
