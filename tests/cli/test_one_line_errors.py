@@ -124,6 +124,7 @@ FLAGS = [
     ("--trainer.max_epochs=abc", "trainer.max_epochs", "abc", "an integer or null"),
     ("--trainer.max_epochs=[1]", "trainer.max_epochs", "[1]", "an integer or null"),
     ("--trainer.max_epochs", "trainer.max_epochs", "no value", "an integer or null"),
+    ("--data own.Own", "data", "own.Own", "or one as --data.KEY VALUE"),
     ("--model.network.activation", "model.network.activation", "no value", "--model.network.activation VALUE"),
     ("--trainer.check_val_every_n_epoch=3", "trainer.check_val_every_n_epoch", "3", "a divisor of trainer.max_epochs"),
     (

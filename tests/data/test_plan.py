@@ -37,7 +37,7 @@ def test_counts(arguments, counts, updates) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [
-        ("source", "cifar", "digits, mnist, usps, or the import path of a Source of your own"),
+        ("source", "cifar", "digits, mnist, usps, or the import path of a lecun_repro.Source of your own (docs"),
         ("draw", "half", "article, full or an integer from 0 to 4294967295"),
         ("draw", -1, "article, full or an integer from 0 to 4294967295"),
         ("draw", 2**32, "from 0 to 4294967295"),

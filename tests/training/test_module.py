@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch.optim import SGD, AdamW
 from torch.optim.lr_scheduler import LinearLR, OneCycleLR, ReduceLROnPlateau
@@ -68,6 +68,17 @@ def test_more_threads_than_one_are_told(capsys: pytest.CaptureFixture[str]) -> N
         finally:
             torch.set_num_threads(threads)
         assert capsys.readouterr().out.count("one is fastest") == told
+
+
+def test_other_data_is_refused_in_one_line() -> None:
+    digits = [(torch.zeros(1, 16, 16), 0)] * 8
+    theirs = LightningDataModule.from_datasets(digits, digits, batch_size=4)
+    told = ": {}; allowed: a lecun_repro.DigitsDataModule, whose `source` may be a lecun_repro.Source of your own"
+    for fit in (make_trainer(max_epochs=1).fit, make_trainer().validate):
+        with pytest.raises(BadArgument, match=told.format("LightningDataModule")):
+            fit(make_module(), datamodule=theirs)
+    with pytest.raises(BadArgument, match=told.format("a data loader")):
+        make_trainer(max_epochs=1).fit(make_module(), theirs.train_dataloader())
 
 
 class Fitted:

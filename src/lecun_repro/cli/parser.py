@@ -103,6 +103,8 @@ class DigitsParser(LightningArgumentParser):
     def _problem(self, message: str, parser: "DigitsParser") -> BadArgument | None:
         """What jsonargparse says of a key of `parser`; None for words that are not known here."""
         prefix = "" if self.exit_on_error else f"{DigitsParser.checked[0]}.init_args."
+        if match := re.match("""Parser key "(\\w+)": Unable to load config '(.*?)'""", message):
+            return BadArgument(match[1], match[2], f"a YAML file of its keys, or one as --{match[1]}.KEY VALUE")
         if message.startswith('Parser key "'):
             return self._refused(prefix)
         if match := re.match("the following arguments are required: ([^,]+)", message):

@@ -41,6 +41,7 @@ from lecun_repro.training.updates import (
 )
 
 CHECKPOINT_FORMAT = 1
+OWN_DIGITS = "whose `source` may be a lecun_repro.Source of your own digits: docs/EXTENDING.md"
 SCORES = ("loss", "error", "misses")  # that are logged of a split
 
 # Compiling takes about ten seconds and an eager update half a millisecond longer than a compiled one. Tracing, with
@@ -287,11 +288,16 @@ class DigitClassifier(LightningModule):
         """Updates of the whole fit, wherever it may have been resumed."""
         trainer = self.trainer
         passes = 1000 if trainer.max_epochs in (None, -1) else trainer.max_epochs
-        updates = passes * getattr(self._data(), "updates_per_pass", trainer.num_training_batches)
+        updates = passes * self._data().updates_per_pass
         return int(updates if trainer.max_steps == -1 else min(updates, trainer.max_steps))
 
     def _data(self) -> DigitsDataModule:
-        return self.trainer.datamodule  # type: ignore[attr-defined]
+        """The trainer's data. Raises BadArgument for a loader, or another data module."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if not isinstance(data, DigitsDataModule):
+            given = "a data loader" if data is None else type(data).__name__
+            raise BadArgument("datamodule", given, f"a lecun_repro.DigitsDataModule, {OWN_DIGITS}")
+        return data
 
     def _optimizer(self) -> Optimizer:
         return self.optimizers(use_pl_optimizer=False)  # type: ignore[return-value]

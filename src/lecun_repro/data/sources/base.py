@@ -72,7 +72,7 @@ def find_source(spec: SourceSpec) -> Source:
     """
     name, arguments = source_name(spec), spec.get("init_args") or {} if isinstance(spec, dict) else {}
     ours = [module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]) if module.name != "base"]
-    allowed = f"{', '.join(ours)}, or the import path of a Source of your own"
+    allowed = f"{', '.join(ours)}, or the import path of a lecun_repro.Source of your own (docs/EXTENDING.md)"
     if name in ours and not arguments:
         module = import_module(f"{__package__}.{name}")
         kinds = [kind for kind in vars(module).values() if isinstance(kind, type) and issubclass(kind, Source)]
@@ -87,4 +87,4 @@ def find_source(spec: SourceSpec) -> Source:
         raise
     except Exception as error:  # of a module of one's own, whatever it may be
         raise BadArgument("source", name, f"{allowed} ({error})") from None
-    raise BadArgument("source", name, allowed)
+    raise BadArgument("source", f"{name}, which is no Source", allowed)
