@@ -1,7 +1,10 @@
 """The 1989 network against the paper's counts, the article's values and plain formulas written again here."""
 
 import copy
+import inspect
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -521,3 +524,8 @@ def test_the_fully_connected_net_is_two_products() -> None:
     assert net.hiddenw.abs().max() <= 2.4 / 16
     with pytest.raises(ValueError, match="activation: rleu"):
         FullyConnected1989("rleu")  # type: ignore[arg-type]
+
+
+def test_the_names_of_activations_stand_once() -> None:
+    sources = Path(inspect.getfile(ConvNet1989)).parents[1].rglob("*.py")
+    assert [file.name for file in sources if "silu" in re.findall(r"[`\"](\w+)[`\"]", file.read_text())] == ["base.py"]

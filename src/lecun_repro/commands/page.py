@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
@@ -17,12 +18,17 @@ from lecun_repro.runs.weights import final_results
 from lecun_repro.training.module import DigitClassifier
 
 PLACE = "{{checkpoint}}"  # in page.html, for everything that comes from a checkpoint
-COMPUTED = ("tanh", "scaled_tanh", "relu", "gelu", "silu")  # activations that page.html computes
 
 
 def template() -> str:
     """`page.html` as it is before a network is put in."""
     return files("lecun_repro.commands").joinpath("page.html").read_text(encoding="utf-8")
+
+
+def computed() -> list[str]:
+    """The activations that `page.html` computes."""
+    _, _, after = template().partition("const ACTIVATIONS = {")
+    return re.findall(r"^  (\w+): ", after.partition("};")[0], re.MULTILINE)
 
 
 def page(model: DigitClassifier, saved: dict[str, Any], to: str = "a page") -> tuple[str, str]:
@@ -46,8 +52,8 @@ def page(model: DigitClassifier, saved: dict[str, Any], to: str = "a page") -> t
             "to", f"{to} with a {type(head).__name__}", "a page with CrossEntropy, Taught or TanhMSE; .onnx takes any"
         )
     activation = _name(network.activation)
-    if activation not in COMPUTED:
-        raise BadArgument("to", f"{to} with the activation {activation}", f"{', '.join(COMPUTED)}; .onnx takes any")
+    if activation not in (names := computed()):
+        raise BadArgument("to", f"{to} with the activation {activation}", f"{', '.join(names)}; .onnx takes any")
     weights = {
         "H1w": network.H1w.flatten(1),  # (maps of H1, 25)
         "H1b": network.H1b.flatten(1),  # (maps of H1, 64)

@@ -50,8 +50,8 @@ class ConvNet1989(Network):
     `torch.manual_seed(1337)`, the weights start at the article's own values.
 
     Args:
-        activation: Hidden activation: `tanh` (article), `scaled_tanh` (paper; its constants are an inference), `relu`
-            (article's last row), `gelu`, `silu`, or `scaled_tanh_skip` with a little of its argument added.
+        activation: Hidden activation, by its name in `lecun_repro.models.base.ACTIVATIONS`: `tanh` (article),
+            `scaled_tanh` (paper; its constants are an inference), `relu` (article's last row) or another there.
         dropout: Share of H2's 192 units dropped before H3 in training, in [0, 1). The article's last row has 0.25.
         output_bias: Where the ten output biases start: -1 in the article's baseline, 0 in all its later rows.
         table: Which maps of H1 each map of H2 reads: `article` (the default), `cyclic` (map i reads the 8 from i on,

@@ -17,7 +17,7 @@ class FullyConnected1989(Network):
     """256 pixels, 40 hidden units, 10 outputs: 10,690 parameters.
 
     Args:
-        activation: Hidden activation: `tanh`, `scaled_tanh`, `scaled_tanh_skip`, `relu`, `gelu` or `silu`.
+        activation: Hidden activation, as of `ConvNet1989`.
         output_bias: Where the ten output biases start.
         seed: Seed of the initial weights; null draws them from torch's global generator.
         init: Range of the initial weights: `article`, 2.4 over the root of the fan-in, `paper`, 2.4 over the fan-in, or
