@@ -25,6 +25,30 @@ def test_the_committed_tour_was_run_to_its_end() -> None:
     assert TOUR.stat().st_size < 1_000_000
 
 
+def test_outside_of_a_clone_the_first_cell_says_what_to_fill_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = (cell for cell in json.loads(TOUR.read_text())["cells"] if cell["cell_type"] == "code")
+    first = "".join(next(code)["source"])
+    run: list[list[str]] = []
+
+    def cloned(command: list[str], check: bool) -> None:
+        run.append(command)
+        (tmp_path / "lecun-repro/results").mkdir(parents=True)
+        (tmp_path / "lecun-repro/results/article.json").touch()
+
+    monkeypatch.setattr("subprocess.run", cloned)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=r"is in no clone of the project: put the address to clone from into"):
+        exec(first, {})
+    filled = first.replace('REPOSITORY = ""', 'REPOSITORY = "https://example.org/lecun-repro.git"')
+    for place in (tmp_path, tmp_path, tmp_path / "lecun-repro/results"):  # the second time it is there
+        monkeypatch.chdir(place)
+        exec(filled if place == tmp_path else first, found := {})
+        assert found["PROJECT"] == tmp_path / "lecun-repro"
+    assert [command[-2:] for command in run] == [["https://example.org/lecun-repro.git", "lecun-repro"]]
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the kernel's packages
 def test_the_tour_runs(monkeypatch: pytest.MonkeyPatch) -> None:
