@@ -60,6 +60,13 @@ def test_the_speed_run_is_no_step_and_stands_beside_a_plain_loop() -> None:
     assert plain["5_dropout_relu"] > 3 * plain["1_baseline"] > 60
 
 
+def test_digits_that_all_seeds_miss_stand_with_what_is_seen_in_them() -> None:
+    readings = [beyond.Reading("test", 7, 4, "a 9 that is open")]
+    text = beyond.missed_table([run("5_taught", 0, 2, 0), run("5_taught", 0, 3, 0)], readings)
+    assert "All 2 seeds miss 2 of" in text and "| test 7 | 4 | 0 | a 9 that is open |" in text
+    assert "test 14" not in text, "missed by one of them"
+
+
 def test_no_table_has_an_error_below_0() -> None:
     rows = {"5_taught": [run("5_taught", 1, 2, 4), run("5_taught", 2, 40, 300)]}
     printed = [beyond.rows_table(rows), beyond.asked_table(rows, FILE["asked"]), plain.rows_table(rows)]

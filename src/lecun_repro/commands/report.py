@@ -63,7 +63,9 @@ def report(results: str = "results/article.json") -> None:
     elif name == beyond.NAME and beside.is_file():
         tried = beyond.load_tried(path.with_name(f"{name}_choice.json"))
         shown = save(beyond.figures(rows, path, tried), path.parent)
-        text = beyond.document(name, rows, beyond.rules(beside), tried, shown, beyond.plain_seconds(path.parent))
+        readings = beyond.load_readings(path.with_name(f"{name}_readings.json"))
+        plain_loop = beyond.plain_seconds(path.parent)
+        text = beyond.document(name, rows, beyond.rules(beside), tried, shown, plain_loop, readings)
     elif not of_folder or not all(map(on_test_digits, [*rows.values(), *draws.values()])):
         text = plain.document(name, rows, draws, save(plain.figures(name, rows), path.parent))
     elif name == "1989":

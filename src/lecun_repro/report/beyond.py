@@ -45,6 +45,15 @@ FAST = {"fast_row_1": (BASELINE, 4.65), "fast_row_5": (MODERN, 1.90)}
 FEW_DIGITS = 7_291
 
 
+class Reading(NamedTuple):
+    """What a person says of a digit."""
+
+    split: str
+    place: int
+    label: int  # MNIST's
+    reading: str
+
+
 class Tried(NamedTuple):
     """A setting that was tried on digits held out, with its run."""
 
@@ -62,6 +71,11 @@ class Tried(NamedTuple):
 def load_tried(path: Path) -> list[Tried]:
     """The settings tried, none where there is no file. Raises UserError for a file or a field that is bad."""
     return [record(Tried, value, place) for place, value in records(path)]
+
+
+def load_readings(path: Path) -> list[Reading]:
+    """What is said of digits, none where there is no file. Raises UserError for a file or a field that is bad."""
+    return [record(Reading, value, place) for place, value in records(path)]
 
 
 def rules(path: Path) -> dict[str, Any]:
@@ -157,6 +171,17 @@ def presentations_figure(longer: Sequence[Tried]) -> Figure:
     return figure
 
 
+def missed_digits(results: Sequence[RunResult]) -> dict[tuple[str, int], Counter]:
+    """What each test digit that is missed was taken for, by split and place."""
+    taken_for: dict[tuple[str, int], Counter] = {}
+    for split in ("test", "unseen"):
+        for result in results:
+            of_split = result.splits.get(split)
+            for place, digit in zip(of_split.missed, of_split.predicted, strict=True) if of_split else ():
+                taken_for.setdefault((split, place), Counter())[digit] += 1
+    return taken_for
+
+
 def missed_figure(results: Sequence[RunResult]) -> Figure | None:
     """Test digits by how many seeds miss them, the most first; None where the digits are not at hand."""
     try:
@@ -164,12 +189,7 @@ def missed_figure(results: Sequence[RunResult]) -> Figure | None:
         data.setup()
     except ValueError:
         return None
-    taken_for: dict[tuple[str, int], Counter] = {}
-    for split in ("test", "unseen"):
-        for result in results:
-            of_split = result.splits.get(split)
-            for place, digit in zip(of_split.missed, of_split.predicted, strict=True) if of_split else ():
-                taken_for.setdefault((split, place), Counter())[digit] += 1
+    taken_for = missed_digits(results)
     order = sorted(taken_for, key=lambda key: (-taken_for[key].total(), key))[:SHOWN]
     figure, panels = subplots(
         1.02 * max(1, -(-len(order) // COLUMNS)) + 0.3, COLUMNS, max(1, -(-len(order) // COLUMNS))
@@ -196,6 +216,7 @@ def document(
     tried: Sequence[Tried],
     shown: Sequence[str],
     plain: dict[str, float],
+    readings: Sequence[Reading] = (),
 ) -> str:
     """The whole report as Markdown, with the figures that are shown and the seconds of a plain loop by row."""
     small = of_1989(rows)
@@ -205,6 +226,8 @@ def document(
     parts += [*map(image, shown), "## The recipe in ten lines", RECIPE]
     if fast := {row: results for row, results in rows.items() if row in FAST}:
         parts += ["## The speed run", fast_table(fast, plain)]
+    if readings and (best := best_row(small)):
+        parts += ["## The digits still missed", missed_table(small[best], readings)]
     parts += ["## What was tried", tried_table(tried)] if tried else []
     parts += ["## What limits", limits(best, small[best])] if (best := best_row(small)) else []
     return tables.document(name, parts, rows)
@@ -263,6 +286,21 @@ def steps_table(rows: Rows) -> str:
         lines.append([*line, f"{each.change:+.0f} %", f"{p_value(p)}"])
     header = ["step", "seeds", "points of error", "95 %, these digits", "95 %, new digits", "change", "p (Holm)"]
     return table(header, lines)
+
+
+def missed_table(results: Sequence[RunResult], readings: Sequence[Reading]) -> str:
+    """The digits that all seeds miss: MNIST's label, what they are taken for, and what a person says."""
+    said = {(each.split, each.place): each for each in readings}
+    lines = []
+    for key, counts in sorted(missed_digits(results).items()):
+        if counts.total() == len(results):
+            taken = ", ".join(f"{digit} ({n})" if len(counts) > 1 else f"{digit}" for digit, n in counts.most_common())
+            label, reading = (str(said[key].label), said[key].reading) if key in said else (NONE, NONE)
+            lines.append([f"{key[0]} {key[1]}", label, taken, reading])
+    words = (
+        f"All {len(results)} seeds miss {len(lines)} of the 10,000; read from enlarged pictures, the label being known."
+    )
+    return f"{words}\n\n{table(['digit', 'label', 'taken for (seeds)', 'what one sees'], lines)}"
 
 
 def fast_table(rows: Rows, plain: dict[str, float]) -> str:
