@@ -298,7 +298,7 @@ def missed_table(results: Sequence[RunResult], readings: Sequence[Reading]) -> s
             label, reading = (str(said[key].label), said[key].reading) if key in said else (NONE, NONE)
             lines.append([f"{key[0]} {key[1]}", label, taken, reading])
     words = (
-        f"All {len(results)} seeds miss {len(lines)} of the 10,000; read from enlarged pictures, the label being known."
+        f"All {len(results)} seeds miss {len(lines)} of the 10,000. Read from enlarged pictures, with the label known."
     )
     return f"{words}\n\n{table(['digit', 'label', 'taken for (seeds)', 'what one sees'], lines)}"
 
