@@ -1,10 +1,14 @@
 """What all tests share: hypothesis without its files, a compile cache of their own, and the real data if any."""
 
+import functools
 import gc
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 # Before torch is imported. One thread, as in every command: two processes of tests would be in each other's way.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -37,6 +41,60 @@ def compile_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LECUN_REPRO_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="session")
+def own_server(compile_cache: Path) -> Iterator[tuple[Callable, Callable]]:
+    """What fits are forked from as a command has it; and one for all tests, started by the first that needs it."""
+    from lecun_repro.runs import fits
+
+    own, environment = fits.fork_server, dict(os.environ)
+    with ExitStack() as stack:
+
+        @functools.cache
+        def first() -> object:
+            with mock.patch.dict(os.environ, environment, clear=True):
+                return stack.enter_context(own())
+
+        yield own, lambda: nullcontext(first())
+
+
+@pytest.fixture
+def one_server(own_server: tuple[Callable, Callable], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spares a test that fits in processes the five seconds in which a server of its own would start."""
+    for module in ("lecun_repro.runs.fits", "lecun_repro.commands.search_trials"):
+        monkeypatch.setattr(f"{module}.fork_server", own_server[1])
+
+
+@pytest.fixture
+def traced(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Has graphs of updates interpreted in the place of being compiled; the list of those that were asked for."""
+    import torch
+
+    graphs: list[Any] = []
+
+    def interpret(scan: Any, carry: Any, xs: Any, unless: Any) -> Callable:
+        graphs.append(scan)
+
+        def run(carry: list[Any], examples: tuple[Any, ...]):
+            losses = []
+            for example in zip(*examples, strict=True):
+                carry, loss = scan.update(carry, example)
+                losses.append(loss)
+            return carry, torch.stack(losses)
+
+        return run
+
+    monkeypatch.setattr("lecun_repro.training.updates.load_or_build", interpret)
+    return graphs
+
+
+@pytest.fixture(autouse=True)
+def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are made and not drawn, which would be half of a fit's time and most of a report's."""
+    if not request.node.get_closest_marker("drawn"):
+        monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter.add_figure", lambda *given: None)
+        monkeypatch.setattr("lecun_repro.commands.report.png", lambda figure: b"")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

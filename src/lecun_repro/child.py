@@ -25,8 +25,6 @@ def _die_with_parent() -> None:
 if __name__ == "__main__":
     if hasattr(os, "setpgrp"):
         os.setpgrp()
-    # Modules of one's own in the working directory are found, but none in place of an installed one: it comes last.
-    sys.path.append(os.getcwd())
     if sys.argv[1:2] == [SERVE]:
         import lecun_repro
         import lecun_repro.__main__
@@ -35,6 +33,8 @@ if __name__ == "__main__":
             getattr(lecun_repro, name)
         serve(int(sys.argv[2]))
         os.setpgrp()  # from here on a run
+    # Modules of one's own in the working directory are found, but none in place of an installed one: it comes last.
+    sys.path.append(os.getcwd())
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
     from lecun_repro.__main__ import main

@@ -22,6 +22,8 @@ CONFIGS = Path(__file__).parents[2] / "configs" / "article"
 SHORT = ["--source", "digits", "--data.train_size", "60", "--data.test_size", "40", "--trainer.max_epochs", "2"]
 SHORT += ["--model.compile", "false"]
 
+pytestmark = pytest.mark.usefixtures("one_server")
+
 
 @pytest.fixture
 def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -138,14 +140,14 @@ def test_the_bar_counts_updates_whatever_a_fit_prints(
 @pytest.mark.slow
 def test_a_fit_that_is_not_to_go_on_ends_and_can_be_gone_on_with(rows: Path) -> None:
     quiet()
-    flags = [*SHORT[2:], "--data.source", "digits", "--trainer.max_epochs", "60"]
+    flags = [*SHORT[2:], "--data.source", "digits", "--trainer.max_epochs", "20"]
     (run,) = plan(rows / "1_baseline.yaml", resolve(str(rows / "1_baseline.yaml"), flags), [1337], False, flags)
     told: list[int] = []
     outcome = perform_one(run, goes_on=lambda pass_, error: told.append(pass_) or pass_ < 3)
     assert outcome.record is None and outcome.reason.startswith("exit code 143") and told == [1, 2, 3]
     again: list[int] = []
-    perform_one(run, goes_on=lambda pass_, error: again.append(pass_) or pass_ < 59)
-    assert again == [*range(1, 60)], "a fit that goes on tells its earlier passes again"
+    perform_one(run, goes_on=lambda pass_, error: again.append(pass_) or pass_ < 19)
+    assert again == [*range(1, 20)], "a fit that goes on tells its earlier passes again"
 
 
 @pytest.mark.slow
@@ -164,8 +166,9 @@ def test_a_failed_run_takes_no_other_with_it(rows: Path, capsys: pytest.CaptureF
 
 @pytest.mark.slow
 def test_no_module_of_the_working_directory_takes_a_run_over(
-    rows: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+    rows: Path, own_server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("lecun_repro.runs.fits.fork_server", own_server[0])  # which imports in this very folder
     Path("tqdm.py").write_text("open('taken over', 'w')\nfrom nowhere import tqdm\n")
     Path("ones_own.py").write_text("from lecun_repro import ConvNet1989\n\n\nclass Own(ConvNet1989):\n    pass\n")
     monkeypatch.syspath_prepend(str(rows.parent))

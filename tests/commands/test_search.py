@@ -294,7 +294,7 @@ def test_what_is_wrong_is_told_before_the_first_trial(
 
 
 @pytest.mark.slow
-def test_real_fits_without_test_digits_are_killed_and_go_on(real_data: Path) -> None:
+def test_real_fits_without_test_digits_are_killed_and_go_on(real_data: Path, one_server) -> None:
     Path("data/mnist").mkdir(parents=True)
     for file in (real_data / "mnist").glob("train-*"):
         Path("data/mnist", file.name).symlink_to(file)

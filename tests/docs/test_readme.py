@@ -65,7 +65,7 @@ def test_no_shell_takes_an_argument_for_a_pattern(page: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("command", RUN, ids=str)
 def test_command(
-    command: str, clone: Path, shortened: Callable[[list[str]], list[str]], monkeypatch: pytest.MonkeyPatch
+    command: str, clone: Path, shortened: Callable[[list[str]], list[str]], one_server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(clone)
     main(shortened(shlex.split(command)))

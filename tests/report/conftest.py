@@ -13,18 +13,6 @@ Run = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def drawn() -> None:
-    """For tests of the figures themselves: has them drawn, which takes most of a report's time."""
-
-
-@pytest.fixture(autouse=True)
-def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All other tests make figures, and leave empty files of them."""
-    if "drawn" not in request.fixturenames:
-        monkeypatch.setattr("lecun_repro.commands.report.png", lambda figure: b"")
-
-
-@pytest.fixture
 def split() -> Split:
     """Makes a split of `n` digits, of which so many, or those listed, are missed."""
 

@@ -24,7 +24,8 @@ def raw(tmp_path: Path, split, run) -> Path:
     return path
 
 
-def test_tables_and_figures_are_written_beside_the_results(raw: Path, drawn) -> None:
+@pytest.mark.drawn
+def test_tables_and_figures_are_written_beside_the_results(raw: Path) -> None:
     report(str(raw))
     text = raw.with_suffix(".md").read_text()
     assert "| `1_baseline` | 3 | 1.80 ± 0.00 | 1.00e-02 | 1.80 ± 0.00 | 1.80 to 1.80 | 0.68 to 2.92 |" in text

@@ -116,7 +116,8 @@ def answer(folder: Path, claim: str, *results: list[dict[str, Any]], toml: str =
     return found.verdict, found.measured, text
 
 
-def test_rows_against_a_base_row(tmp_path: Path, base, runs, drawn) -> None:
+@pytest.mark.drawn
+def test_rows_against_a_base_row(tmp_path: Path, base, runs) -> None:
     claim = 'kind = "no substantial gain"\nnote = "so it is"\nbase = "base"\nrows = ["row"]\nbeside = ["other"]'
     verdict, line, text = answer(tmp_path, claim, base, runs("row", 99, 101, 103, 100), runs("other", 50, 51, 52, 50))
     assert verdict == HOLDS and line.startswith(
@@ -256,7 +257,8 @@ def test_rows_have_titles_in_figures(runs) -> None:
 
 
 @pytest.mark.slow
-def test_shares(tmp_path: Path, base, runs, split, drawn) -> None:
+@pytest.mark.drawn
+def test_shares(tmp_path: Path, base, runs, split) -> None:
     claim = 'kind = "shares"\nfirst = "base"\nlast = "end"\ningredients = ['
     claim += '{ name = "a", added = "with_a", taken = "without_a" }, { name = "b", added = "with_b", first = "other" }]'
     given = [base, runs("end", 40, 41, 42, 40), runs("with_a", 49, 50, 51, 50), runs("other", 90, 91, 93, 92)]
@@ -289,8 +291,9 @@ series = [{ name = "a net, same passes", rows = { 250 = "s", 1000 = "base", 4000
         ((50, 100, 70, 110), "{ 1000 = 40.0, 4000 = 3.00 }", NOT_DECIDED, ("off", "on")),
     ],
 )
+@pytest.mark.drawn
 def test_a_curve_over_sizes(
-    tmp_path: Path, large: tuple[int, ...], article: str, verdict: str, where: tuple, base, runs, drawn
+    tmp_path: Path, large: tuple[int, ...], article: str, verdict: str, where: tuple, base, runs
 ) -> None:
     given = SIZES.replace("ARTICLE", article)
     found, line, text = answer(tmp_path, given, base, runs("s", 196, 200, 204, 200), runs("l", *large))
@@ -313,7 +316,8 @@ def test_a_curve_needs_three_sizes(tmp_path: Path, base, runs) -> None:
 
 
 @pytest.mark.slow
-def test_error_against_parameters(tmp_path: Path, base, runs, drawn) -> None:
+@pytest.mark.drawn
+def test_error_against_parameters(tmp_path: Path, base, runs) -> None:
     claim = 'kind = "error against parameters"\nbase = "base"\nrows = ["small", "base", "large"]'
     small, large = runs("small", 150, 151, 152, 150, parameters=4450), runs("large", 60, 61, 62, 60, parameters=66820)
     verdict, line, text = answer(tmp_path, claim, base, small, large)
@@ -334,7 +338,8 @@ series = [{ name = "a net", errors = [5.2, 4.9], rows = { 1 = "base", full = "fu
 @pytest.mark.parametrize(
     "us, misses, verdict", [(1e5, 100, HOLDS), (9e5, 100, FAILS), (5e5, 100, NOT_DECIDED), (1e5, 200, NOT_DECIDED)]
 )
-def test_time_to_an_error(tmp_path: Path, us: float, misses: int, verdict: str, base, runs, drawn) -> None:
+@pytest.mark.drawn
+def test_time_to_an_error(tmp_path: Path, us: float, misses: int, verdict: str, base, runs) -> None:
     base = [r | {"us_per_update": 1e6 * f} for r, f in zip(base, (0.9, 1.0, 1.1, 1.0), strict=True)]
     full = runs("full", *[misses] * 4, us_per_update=us)
     found, line, text = answer(tmp_path, TIMES, base, full)

@@ -33,7 +33,8 @@ def test_report_gives_the_committed_text(name: str, copy: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["article", "1989", "claims"])
-def test_the_committed_results_can_be_drawn(name: str, copy: Path, drawn) -> None:
+@pytest.mark.drawn
+def test_the_committed_results_can_be_drawn(name: str, copy: Path) -> None:
     figures = [path for path in copy.glob(f"{name}_*.png") if path.stem != "article_missed"]  # which needs the digits
     for figure in figures:
         figure.write_bytes(b"")

@@ -56,7 +56,8 @@ def point(misses: int) -> dict[str, Any]:
 ALL = [(NAMES[0], 22, 118), (NAMES[1], 8, 108), (NAMES[2], 8, 100), (NAMES[3], 110, 160), (NAMES[4], 20, 60)]
 
 
-def test_every_configuration_is_held_against_the_paper(tmp_path: Path, text_of: Write, drawn) -> None:
+@pytest.mark.drawn
+def test_every_configuration_is_held_against_the_paper(tmp_path: Path, text_of: Write) -> None:
     text = text_of(*ALL)
     assert "| *paper* | 1 | 0.14 | 10 | 2.5e-03 | 5.00 |" in text
     row = "| `3_paper` | 5 | 0.14 ± 0.02 | 10.0 ± 1.6 | 2.6e-03 | 5.08 ± 0.08 | 4.98 to 5.18 | 102.0 ± 1.6 | 1.9e-02 |"

@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from lecun_repro import CrossEntropy, DigitClassifier, DigitsDataModule
 from lecun_repro.__main__ import main
+from lecun_repro.cli.build import resolve
 from lecun_repro.data.splits import EvaluatedSplit
 from lecun_repro.models.base import Network
 from lecun_repro.models.convnet import ConvNet1989
@@ -186,18 +187,20 @@ def test_a_split_of_the_end_is_evaluated_once_after_the_last_pass(
     assert [(event.step, event.value) for event in logged] == [(passes, record["late"]["misses"])]
 
 
-@pytest.mark.slow
 def test_the_hash_tells_configurations_apart_and_not_their_places(tmp_path: Path) -> None:
-    def of(version: str, *flags: Any) -> str:
-        return results(fit("--trainer.max_epochs", 1, *flags, train_size=2, version=version))["config_hash"]
+    def of(*flags: Any) -> str:
+        return config_hash(resolve(str(CONFIG), ["--data.source=digits", *map(str, flags)]))
 
-    base = of("base")
-    same = [of("again"), of("root", "--data.root", tmp_path), of("blocks", "--data.block_size", 7)]
-    same += [of("threads", "--threads", 2), of("logger", "--trainer.logger.init_args.flush_secs", 7)]
+    base = of()
+    assert results(fit("--trainer.max_epochs", 1, train_size=2))["config_hash"] == of(
+        "--trainer.max_epochs", 1, "--data.train_size", 2, "--data.test_size", 40, "--model.compile", "false"
+    )
+    same = [of("--data.root", tmp_path), of("--data.block_size", 7), of("--threads", 2)]
+    same += [of("--trainer.logger.init_args.flush_secs", 7), of("--trainer.logger.init_args.version", "again")]
     assert same == [base] * len(same)
-    others = [of("rate", "--optimizer.init_args.lr", 1e-3), of("seed", "--seed_everything", 1)]
-    others += [of("shift", "--data.shift", "pad"), of("batch", "--data.batch_size", 2)]
-    others += [of("net", "--model.network.init_args.dropout", 0.1), of("passes", "--trainer.max_epochs", 2)]
+    others = [of("--optimizer.init_args.lr", 1e-3), of("--seed_everything", 1), of("--data.shift", "pad")]
+    others += [of("--data.batch_size", 2), of("--model.network.init_args.dropout", 0.1)]
+    others += [of("--trainer.max_epochs", 2)]
     assert len({base, *others}) == 1 + len(others)
 
 

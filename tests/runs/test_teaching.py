@@ -121,7 +121,7 @@ def test_a_fit_says_how_its_missing_teachers_are_trained(rows: Path, capsys: pyt
 
 
 @pytest.mark.slow
-def test_reproduce_trains_missing_teachers_first_and_once(rows: Path) -> None:
+def test_reproduce_trains_missing_teachers_first_and_once(rows: Path, one_server) -> None:
     command = ["reproduce", "--configs", "configs", "--seeds", "1", "--jobs", "2", "--out", "out"]
     main(command)
     left = sorted(path.parent for path in Path("lightning_logs").glob("*/*/results.json"))

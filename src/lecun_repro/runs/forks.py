@@ -26,7 +26,7 @@ def _messages() -> tuple[socket.socket, socket.socket]:
 
 
 class Fork:
-    """A forked run, used as a `subprocess.Popen` with pipes for its input and output.
+    """A forked run in our working directory, used as a `subprocess.Popen` with pipes for its input and output.
 
     Args:
         server: The socket of the server.
@@ -56,7 +56,7 @@ class Fork:
         self.stdout = open(output, encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
         self._guard, guard = _messages()
         self.returncode: int | None = None
-        request = json.dumps([list(arguments), dict(variables), list(handed_on)]).encode()
+        request = json.dumps([os.getcwd(), list(arguments), dict(variables), list(handed_on)]).encode()
         try:
             try:
                 socket.send_fds(server, [request], [stdin, stdout, guard.fileno(), *map(int, handed_on.values())])
@@ -146,7 +146,8 @@ def serve(descriptor: int) -> None:
         os.dup2(each, own)
     os.close(stdin)
     os.close(stdout)
-    arguments, variables, names = json.loads(request)
+    folder, arguments, variables, names = json.loads(request)
+    os.chdir(folder)
     sys.argv[1:] = arguments
     os.environ.update(variables | dict(zip(names, map(str, handed_on), strict=True)))
 
