@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -216,68 +215,6 @@ def test_asks_for_the_file_to_write(capfd: pytest.CaptureFixture[str]) -> None:
     checkpoint(Path("last.ckpt"))
     assert "to: missing" in refused(["--ckpt_path", "last.ckpt"], capfd)
     assert "ckpt: unknown key" in refused(["--ckpt", "last.ckpt", "--to", "page.html"], capfd)
-
-
-class Payload:
-    """Unpickled, it leaves a file."""
-
-    def __reduce__(self) -> tuple:
-        return open, ("ran", "w")
-
-
-def no_checkpoint(path: Path) -> None:
-    path.write_text("no checkpoint")
-
-
-def payload(path: Path) -> None:
-    checkpoint(path, results=Payload())
-
-
-def other_weights(path: Path) -> None:
-    checkpoint(path)
-    content = torch.load(path, weights_only=True)
-    content["state_dict"]["network.H3b"] = torch.zeros(31)
-    torch.save(content, path)
-
-
-def no_weights(path: Path) -> None:
-    checkpoint(path)
-    torch.save(torch.load(path, weights_only=True) | {"state_dict": [1, 2]}, path)
-
-
-def diverged(path: Path) -> None:
-    checkpoint(path)
-    content = torch.load(path, weights_only=True)
-    content["state_dict"]["network.H3b"][0] = torch.nan
-    torch.save(content, path)
-
-
-def no_configuration(path: Path) -> None:
-    checkpoint(path, config=[1])
-
-
-def tensors_for_a_configuration(path: Path) -> None:
-    checkpoint(path, config={"model": torch.zeros(2)})
-
-
-BAD: list[tuple[Callable[[Path], None], str]] = [
-    (no_checkpoint, "not a checkpoint"),
-    (payload, "could run code"),
-    (other_weights, "does not fit: Error(s) in loading state_dict for DigitClassifier: size mismatch for network.H3b"),
-    (no_weights, "Expected state_dict to be dict-like"),
-    (diverged, "network.H3b holds NaN"),
-    (no_configuration, "names no configuration"),
-    (tensors_for_a_configuration, "names no configuration"),
-]
-
-
-@pytest.mark.parametrize("make, why", BAD, ids=lambda case: getattr(case, "__name__", ""))
-@pytest.mark.parametrize("to", ["model.onnx", "model.safetensors", "page.html"])
-def test_refuses_a_bad_checkpoint(make: Callable[[Path], None], why: str, to: str, capfd) -> None:
-    make(Path("last.ckpt"))
-    line = refused(["--ckpt_path", "last.ckpt", "--to", to], capfd)
-    assert line.startswith("ckpt_path: ")
-    assert why in line
 
 
 @pytest.mark.parametrize("key, base", [("network", "Network"), ("head", "Head")])

@@ -89,9 +89,9 @@ class DigitsParser(LightningArgumentParser):
             self.checked = (action.dest, value, action._typehint)
 
     def dump(self, namespace: Namespace, *args: Any, **kwargs: Any) -> str:
-        """The configuration as text, with one spelling of each class."""
+        """The configuration as text, with one spelling of each class; what was parsed is not checked once more."""
         spell_once(namespace := namespace.clone())
-        return super().dump(namespace, *args, **kwargs)
+        return super().dump(namespace, *args, **{"skip_validation": True} | kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         problem = self._problem(one_line(message), getattr(ex, "subcommand_parser", self))
