@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from lecun_repro.__main__ import main, quiet
 from lecun_repro.cli.build import resolve
 from lecun_repro.commands.reproduce import name_of, plan
 from lecun_repro.report.collection import held, rules_digest
-from lecun_repro.runs.fits import Outcome, left_by, perform_one
+from lecun_repro.runs.fits import Fits, Outcome, left_by, perform_one
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "article"
 SHORT = ["--source", "digits", "--data.train_size", "60", "--data.test_size", "40", "--trainer.max_epochs", "2"]
@@ -124,29 +125,32 @@ def test_rows_by_seeds_are_run_once(rows: Path, capsys: pytest.CaptureFixture) -
 @pytest.mark.slow
 @pytest.mark.parametrize("inherits", [True, False], ids=["pipe", "no pipe, as on Windows"])
 def test_the_bar_counts_updates_whatever_a_fit_prints(
-    inherits: bool, rows: Path, monkeypatch: pytest.MonkeyPatch
+    inherits: bool, rows: Path, own_server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lecun_repro.runs.fits.INHERITS", inherits)
+    fits = Fits()
     flags = [*SHORT[2:], "--data.source", "digits", "--trainer.check_val_every_n_epoch", "2"]
     (run,) = plan(rows / "1_baseline.yaml", resolve(str(rows / "1_baseline.yaml"), flags), [1337], False, flags)
     done: list[int] = []
     told: list[tuple[int, float]] = []
-    record = perform_one(run, done.append, goes_on=lambda *pass_: not told.append(pass_)).record
+    with own_server[1]() if inherits else nullcontext() as fits.server:
+        record = perform_one(run, done.append, fits, goes_on=lambda *pass_: not told.append(pass_)).record
     assert sum(done) == run.passes * run.updates_per_pass == 120
     assert (len(done) > 1) == inherits
     assert told == ([(2, record["test"]["error"])] if inherits else [])
 
 
 @pytest.mark.slow
-def test_a_fit_that_is_not_to_go_on_ends_and_can_be_gone_on_with(rows: Path) -> None:
-    quiet()
+def test_a_fit_that_is_not_to_go_on_ends_and_can_be_gone_on_with(rows: Path, own_server) -> None:
     flags = [*SHORT[2:], "--data.source", "digits", "--trainer.max_epochs", "20"]
     (run,) = plan(rows / "1_baseline.yaml", resolve(str(rows / "1_baseline.yaml"), flags), [1337], False, flags)
     told: list[int] = []
-    outcome = perform_one(run, goes_on=lambda pass_, error: told.append(pass_) or pass_ < 3)
-    assert outcome.record is None and outcome.reason.startswith("exit code 143") and told == [1, 2, 3]
     again: list[int] = []
-    perform_one(run, goes_on=lambda pass_, error: again.append(pass_) or pass_ < 19)
+    fits = Fits()
+    with own_server[1]() as fits.server:
+        outcome = perform_one(run, fits=fits, goes_on=lambda pass_, error: told.append(pass_) or pass_ < 3)
+        assert outcome.record is None and outcome.reason.startswith("exit code 143") and told == [1, 2, 3]
+        perform_one(run, fits=fits, goes_on=lambda pass_, error: again.append(pass_) or pass_ < 19)
     assert again == [*range(1, 20)], "a fit that goes on tells its earlier passes again"
 
 

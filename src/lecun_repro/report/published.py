@@ -46,9 +46,6 @@ ROWS = [
 ]
 BY_ROW = {published.row: published for published in ROWS}
 
-# What a row is a step from, where that is not the row before it.
-STEP_FROM = {BASELINE_50K: BASELINE, MODERN_50K: MODERN}
-
 
 def title_of(row: str) -> str:
     """The row's title in the article, or that of another configuration, or its name."""

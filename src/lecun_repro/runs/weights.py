@@ -20,7 +20,6 @@ SUFFIX = ".safetensors"
 SHIPPED = Path(__file__).with_name(f"trained{SUFFIX}")
 
 NETWORK = "network."  # begins the names of its weights in a checkpoint
-TOLD = ("row", "command", "config", "results")  # of what a checkpoint says of itself
 
 
 def metadata(saved: dict[str, Any]) -> dict[str, str]:
