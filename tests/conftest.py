@@ -43,6 +43,12 @@ def compile_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The working directory is the test's own."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture(scope="session")
 def own_server(compile_cache: Path) -> Iterator[tuple[Callable, Callable]]:
     """What fits are forked from as a command has it; and one for all tests, started by the first that needs it."""

@@ -24,6 +24,8 @@ from lecun_repro.data.images import READ
 from lecun_repro.training.evaluation import SplitResult
 from lecun_repro.training.module import DigitClassifier
 
+pytestmark = pytest.mark.usefixtures("own_folder")
+
 ROOT = Path(__file__).parents[2]
 QUICKSTART = str(ROOT / "configs/quickstart.yaml")
 # Of every kind of network, head and optimizer, and one with a base.
@@ -39,11 +41,6 @@ def run(*args: object, code: int = 0) -> None:
     except SystemExit as end:
         ended = end.code or 0
     assert ended == code
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,11 @@ from lightning_utilities.core.imports import RequirementCache
 
 from lecun_repro.__main__ import main
 
+pytestmark = pytest.mark.usefixtures("own_folder")
+
 ROOT = Path(__file__).parents[2]
 QUICKSTART = str(ROOT / "configs/quickstart.yaml")
 SHORT = ["--trainer.max_epochs=1", "--data.train_size=20", "--model.compile=false"]
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def error_of(args: list[str], capfd: pytest.CaptureFixture[str]) -> str:

@@ -13,12 +13,9 @@ from lecun_repro.cli.paths import check_paths, may_download
 from lecun_repro.data.download import closed_to_downloads, obtain
 from lecun_repro.errors import BadArgument, UserError
 
+pytestmark = pytest.mark.usefixtures("own_folder")
+
 QUICKSTART = str(Path(__file__).parents[2] / "configs/quickstart.yaml")
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def logger(**arguments: object) -> Namespace:

@@ -13,6 +13,8 @@ from lecun_repro.__main__ import main
 from lecun_repro.commands.export import random_digits
 from lecun_repro.data.datamodule import DigitsDataModule
 
+pytestmark = pytest.mark.usefixtures("own_folder")
+
 ROOT = Path(__file__).parents[2]
 CASES: list[tuple[type[Network], dict[str, Any], type[Head], dict[str, Any]]] = [
     (ConvNet1989, {}, TanhMSE, {}),
@@ -41,11 +43,6 @@ def checkpoint(
     about = {"format": 1, "row": "mine", "config": config, "results": {"test": {"n": 200, "misses": 3}}}
     torch.save({"state_dict": model.state_dict(), "lecun_repro": about | saved}, path)
     return model
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def export(to: str) -> None:

@@ -27,6 +27,8 @@ from lecun_repro.runs.results import CurvePass, Point, RunResult
 from lecun_repro.runs.studies import MedianPruner, Studies, TPESampler, builder
 from lecun_repro.training.evaluation import SplitResult
 
+pytestmark = pytest.mark.usefixtures("own_folder")
+
 CONFIGS = Path(__file__).parents[2] / "configs"
 SPACE = "lr: {low: 1.0e-5, high: 1.0e-2, log: true}\nwd: {low: 0, high: 9}\nact: [relu, tanh]\n"
 PASSES, DIGITS = 4, 1000
@@ -99,11 +101,6 @@ def trials(one: Searching) -> list[tuple[Any, ...]]:
         (t.state.name, t.params, t.value, t.intermediate_values, t.user_attrs["note"], t.user_attrs["diverged"])
         for t in one.studies.study().trials
     ]
-
-
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def test_a_search_that_is_killed_again_and_again_goes_on_to_the_same_trials(capsys: pytest.CaptureFixture) -> None:

@@ -9,6 +9,8 @@ import yaml
 from lecun_repro.__main__ import main
 from lecun_repro.cli.overlays import configuration
 
+pytestmark = pytest.mark.usefixtures("own_folder")
+
 CONFIGS = {path.stem: path for path in sorted((Path(__file__).parents[2] / "configs").rglob("*.yaml"))}
 CONFIGS = {row: path for row, path in CONFIGS.items() if path.parent.name != "search"}  # which are spaces
 # One of each kind of network, head, optimizer, schedule and batch, for two passes; the others for an update.
@@ -22,11 +24,6 @@ BY_DEFAULT = (
     "5_batch_full",
     "1_silu",
 )
-
-
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ from lecun_repro.__main__ import main
 from lecun_repro.errors import UserError
 from lecun_repro.runs.checkpoints import load_checkpoint
 
+pytestmark = pytest.mark.usefixtures("own_folder")
+
 ROOT = Path(__file__).parents[2]
 QUICKSTART = str(ROOT / "configs/quickstart.yaml")
 SHORT = ["--trainer.max_epochs=2", "--data.train_size=20", "--data.test_size=20", "--model.compile=false"]
@@ -24,11 +26,6 @@ EXPORT = ("export", "--to", "digits.html")
 COMMANDS = [FIT, ("validate",), ("test",), ("predict",), EXPORT]
 
 each_command = pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(scope="module")

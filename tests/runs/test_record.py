@@ -22,17 +22,14 @@ from lecun_repro.runs.identity import config_hash
 from lecun_repro.runs.record import RULES, size_table
 from lecun_repro.training.compile_cache import compiler
 
+pytestmark = pytest.mark.usefixtures("own_folder")
+
 CONFIG = Path(__file__).parents[2] / "configs/article/5_dropout_relu.yaml"  # AdamW, shifts and dropout
 TIMES = ("fit_seconds", "us_per_update")
 COMPILE = [
     "false",
     pytest.param("true", marks=pytest.mark.skipif(compiler() is None, reason="there is no working C++ compiler")),
 ]
-
-
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def fit(*flags: Any, train_size: int = 60, compile: str = "false", version: str = "run") -> Path:

@@ -9,6 +9,8 @@ import torch
 
 from lecun_repro.__main__ import main
 
+pytestmark = pytest.mark.usefixtures("own_folder")
+
 QUICKSTART = str(Path(__file__).parents[2] / "configs/quickstart.yaml")
 SHORT = ["--data.train_size=20", "--data.test_size=20", "--model.compile=false"]
 BOTH = ["--config", QUICKSTART, *SHORT]
@@ -21,11 +23,6 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fitted")
     main(["fit", *BOTH, "--trainer.max_epochs=2", f"--trainer.logger.save_dir={folder}"])
     return folder / "quickstart/version_0/checkpoints/last.ckpt"
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def fit(*flags: Any) -> dict[str, Any]:

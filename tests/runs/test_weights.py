@@ -13,13 +13,10 @@ from lecun_repro.errors import UserError
 from lecun_repro.runs.checkpoints import load_checkpoint, network_weights
 from lecun_repro.runs.weights import SHIPPED, digest, final_results, packed, read_weights
 
+pytestmark = pytest.mark.usefixtures("own_folder")
+
 ROOT = Path(__file__).parents[2]
 QUICKSTART = str(ROOT / "configs/quickstart.yaml")
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def test_the_shipped_ones_are_the_best_row_s_and_say_how_they_were_made() -> None:

@@ -40,12 +40,7 @@ AUGMENTED = {"shown/augmentations/train": [0]}
 OF_THE_CONVNET = {"shown/kernels/H1", "shown/activations/H1", "shown/activations/H2", "shown/activations/H3"}
 CURVES = {f"{name}/{split}" for name in ("loss", "error", "misses") for split in ("train", "test")} | {"rate"}
 
-pytestmark = pytest.mark.drawn
-
-
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = [pytest.mark.drawn, pytest.mark.usefixtures("own_folder")]
 
 
 def fit(*flags: Any, passes: int = 3, version: str = "run", config: Path = CONFIG) -> Path:

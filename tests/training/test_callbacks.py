@@ -18,6 +18,8 @@ from lecun_repro import ConvNet1989, DigitClassifier, DigitsDataModule, TanhMSE
 from lecun_repro.errors import BadArgument
 from lecun_repro.training.callbacks import REFUSED, WORKS
 
+pytestmark = pytest.mark.usefixtures("own_folder")
+
 PAGE = Path(__file__).parents[2] / "docs/callbacks.md"
 PASSES, BLOCKS, DIGITS = 3, 3, 20  # a pass of 20 updates in blocks of 7
 
@@ -52,11 +54,6 @@ def fit(*given: Callback, logger: Logger | bool = False, **arguments: Any) -> Tr
     module = DigitClassifier(ConvNet1989(seed=1), TanhMSE(), lr_scheduler=schedule, compile=False, **arguments)
     trainer.fit(module, DigitsDataModule("digits", train_size=DIGITS, test_size=10, block_size=7))
     return trainer
-
-
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def test_the_table_the_page_and_lightning_agree() -> None:

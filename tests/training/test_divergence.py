@@ -14,15 +14,12 @@ from lecun_repro.report.tables import diverged_note
 from lecun_repro.runs.results import DivergedRun
 from lecun_repro.training.divergence import Diverged, check_loss, check_losses
 
+pytestmark = pytest.mark.usefixtures("own_folder")
+
 ROOT = Path(__file__).parents[2]
 SHORT = ["--data.train_size", "60", "--data.test_size", "40", "--trainer.max_epochs", "3", "--model.compile", "false"]
 # Of one pass at a rate that works, and of one at a rate at which no float is large enough.
 RATES = ["--lr_scheduler=MultiStepLR", "--lr_scheduler.milestones=[1]", "--lr_scheduler.gamma=1e12", "--optimizer=SGD"]
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
