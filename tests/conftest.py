@@ -5,7 +5,7 @@ import gc
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, chdir, nullcontext
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -59,7 +59,7 @@ def own_server(compile_cache: Path) -> Iterator[tuple[Callable, Callable]]:
 
         @functools.cache
         def first() -> object:
-            with mock.patch.dict(os.environ, environment, clear=True):
+            with mock.patch.dict(os.environ, environment, clear=True), chdir(tempfile.gettempdir()):
                 return stack.enter_context(own())
 
         yield own, lambda: nullcontext(first())
