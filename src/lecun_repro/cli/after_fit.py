@@ -21,6 +21,15 @@ def program() -> list[str]:
     return ways.get(started.name, ["lecun-repro"])
 
 
+def of_ones_own(trainer: Trainer, model: DigitClassifier) -> list[str]:
+    """The flags that name classes of one's own, without which a checkpoint's are not imported."""
+    parts = {"--model.network": type(model.network.own), "--model.head": type(model.head)}
+    named = {flag: f"{kind.__module__}.{kind.__qualname__}" for flag, kind in parts.items()}
+    named["--data.source"] = trainer.datamodule.source  # type: ignore[attr-defined]
+    own = {flag: name for flag, name in named.items() if "." in name and not name.startswith("lecun_repro.")}
+    return [word for flag_and_name in own.items() for word in flag_and_name]
+
+
 def said_last(trainer: Trainer, model: DigitClassifier) -> list[str]:
     """The lines; none of a run that keeps no log, or was cut short."""
     folder = log_dir(trainer)
@@ -33,6 +42,6 @@ def said_last(trainer: Trainer, model: DigitClassifier) -> list[str]:
         pass
     elif type(model.network) is ConvNet1989 and type(model.head) in (CrossEntropy, Taught, TanhMSE):
         commands.append([*program(), "export", *from_checkpoint, "--to", str(folder / "draw.html")])
-    elif all(type(part).__module__.startswith("lecun_repro.") for part in (model.network, model.head)):
-        commands.append([*program(), "test", *from_checkpoint])  # which needs more words for classes of one's own
+    else:
+        commands.append([*program(), "test", *from_checkpoint, *of_ones_own(trainer, model)])
     return [f"results: {folder / RESULTS}", *(f"next:    {shlex.join(command)}" for command in commands)]
