@@ -4,14 +4,24 @@ TensorBoard's and Lightning's loggers write their own files, which grow.
 """
 
 import errno
+import json
 import os
 import re
 import secrets
 import stat
 from pathlib import Path
+from typing import Any
 
 _PART = re.compile(r"\.[0-9a-f]{16}\.part")
 _ITSELF = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)  # Windows has the second alone
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds; None for one that is not there, or is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def write_atomically(path: Path, content: str | bytes | memoryview, permissions: int = 0o666) -> None:

@@ -80,7 +80,7 @@ def test_a_file_that_holds_no_results(tmp_path: Path, content: str | None) -> No
     path = tmp_path / "article.json"
     if content is not None:
         path.write_bytes(content.encode(errors="surrogateescape"))
-    with pytest.raises(UserError, match=r"results: .*article\.json.*; allowed: a JSON list"):
+    with pytest.raises(UserError, match=r"results: .*article\.json.*; allowed: (a JSON list|records)"):
         report(str(path))
     assert not path.with_suffix(".md").exists()
 

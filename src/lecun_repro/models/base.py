@@ -81,6 +81,17 @@ class Network(nn.Module):
         """What was configured: this network, or the plain module that it stands for."""
         return self
 
+    def set_dropout(self, share: float, units: int) -> None:
+        """Has `share` of so many units dropped in training; BadArgument for a share outside of [0, 1)."""
+        if not 0 <= share < 1:
+            raise BadArgument("dropout", share, "a number from 0 to below 1")
+        self.dropout, self.dropout_units = float(share), units
+
+    def drop(self, units: Tensor, keep: Tensor | None) -> Tensor:
+        """Units (n, ...) -> (n, dropout_units), of which those that stay are scaled up by what `keep` drops."""
+        units = units.flatten(1)
+        return units if keep is None else units * (keep.to(units.dtype) / (1 - self.dropout))
+
     def forward(self, images: Tensor, keep: Tensor | None = None) -> Tensor:
         """Digits (n, 1, 16, 16) in [-1, 1] -> outputs before the head's squashing, (n, 10).
 

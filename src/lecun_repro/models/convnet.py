@@ -87,13 +87,11 @@ class ConvNet1989(Network):
     ) -> None:
         super().__init__()
         self.activation = hidden_activation(activation)
-        if not 0 <= dropout < 1:
-            raise BadArgument("dropout", dropout, "a number from 0 to below 1")
         if maps < 3 or maps % 3:
             raise BadArgument("maps", maps, "a multiple of 3, as the article's table is made of thirds")
         table = connection_table("article" if table is None else table, maps)
         self.maps = maps = int(maps)
-        self.dropout, self.dropout_units = float(dropout), maps * 16
+        self.set_dropout(dropout, maps * 16)
         self.table = [list(row) for row in table]
         reads = len(table[0])
 
@@ -132,7 +130,7 @@ class ConvNet1989(Network):
         """
         x = self.h1(images)  # (n, 12, 8, 8)
         x = self.h2(x)  # (n, 12, 4, 4)
-        x = self.drop(x, keep)  # (n, 192)
+        x = self.drop(x, keep)  # (n, 192); before H3, as in the article
         x = self.h3(x)  # (n, 30)
         return self.output(x)  # (n, 10)
 
@@ -146,11 +144,6 @@ class ConvNet1989(Network):
         framed = F.pad(h1, (2, 2, 2, 2), value=BACKGROUND)
         kernels = self.dense_H2w().permute(0, 2, 1).unflatten(2, (5, 5))  # (12, 12, 5, 5)
         return self.activation(F.conv2d(framed, kernels, stride=2) + self.H2b)
-
-    def drop(self, h2: Tensor, keep: Tensor | None) -> Tensor:
-        """Dropout before H3 (article); what stays is scaled up by what is dropped."""
-        h2 = h2.flatten(1)
-        return h2 if keep is None else h2 * (keep.to(h2.dtype) / (1 - self.dropout))
 
     def h3(self, h2: Tensor) -> Tensor:
         return self.activation(h2.flatten(1) @ self.H3w + self.H3b)

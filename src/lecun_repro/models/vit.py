@@ -92,11 +92,9 @@ class MicroViT(Network):
             raise BadArgument("patch", patch, f"[height, width], each a divisor of {SIDE}")
         if width % heads:
             raise BadArgument("heads", heads, f"a divisor of the width, {width}")
-        if not 0 <= dropout < 1:
-            raise BadArgument("dropout", dropout, "a number from 0 to below 1")
         pixels = math.prod(self.patch)
         self.tokens, self.width = SIDE * SIDE // pixels, int(width)
-        self.dropout, self.dropout_units = float(dropout), self.tokens * self.width
+        self.set_dropout(dropout, self.tokens * self.width)
         with torch.random.fork_rng(devices=[], enabled=seed is not None):
             if seed is not None:
                 torch.manual_seed(seed)
@@ -124,10 +122,7 @@ class MicroViT(Network):
         x = x.reshape(n * self.tokens, self.width)
         for block in self.blocks:
             x = block(x)
-        x = self.norm(x).reshape(n, self.tokens * self.width)
-        if keep is not None:
-            x = x * (keep.to(x.dtype) / (1 - self.dropout))
-        return self.out(x)
+        return self.out(self.drop(self.norm(x).reshape(n, self.tokens * self.width), keep))
 
     def sizes(self) -> list[LayerSize]:
         """Parameters, multiply-accumulates (attention's products included) and tokens' numbers, layer by layer."""

@@ -36,11 +36,9 @@ class WideConvNet(Network):
         widths = [24, 24, 48, 48, 64] if widths is None else list(widths)
         if len(widths) != len(SIDES) or min(widths) < 1:
             raise BadArgument("widths", widths, f"{len(SIDES)} integers from 1")
-        if not 0 <= dropout < 1:
-            raise BadArgument("dropout", dropout, "a number from 0 to below 1")
         self.widths = [int(width) for width in widths]
         self.activation = hidden_activation(activation)
-        self.dropout, self.dropout_units = float(dropout), widths[-1] * SIDES[-1] ** 2
+        self.set_dropout(dropout, widths[-1] * SIDES[-1] ** 2)
         with torch.random.fork_rng(devices=[], enabled=seed is not None):
             if seed is not None:
                 torch.manual_seed(seed)
@@ -61,10 +59,7 @@ class WideConvNet(Network):
             if side < x.shape[-1]:
                 x = nn.functional.max_pool2d(x, 2)
             x = self.activation(norm(convolution(x)))  # (n, width, side, side)
-        x = x.flatten(1)
-        if keep is not None:
-            x = x * (keep.to(x.dtype) / (1 - self.dropout))
-        return self.out(x)
+        return self.out(self.drop(x, keep))
 
     def sizes(self) -> list[LayerSize]:
         """Parameters, multiply-accumulates and activations, layer by layer."""

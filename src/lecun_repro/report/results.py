@@ -1,11 +1,11 @@
 """Raw results: read, and grouped by row."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from lecun_repro.errors import BadArgument
+from lecun_repro.files import read_json
 from lecun_repro.runs.results import DivergedRun, RunResult
 
 Rows = Mapping[str, list[RunResult]]  # by row, in the order of seeds
@@ -14,10 +14,7 @@ Record = TypeVar("Record", RunResult, DivergedRun)
 
 def one_run(path: Path) -> RunResult | None:
     """What a single fit left in its folder; None for another file. Raises UserError for a field that is bad."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
+    content = read_json(path)
     return RunResult.read(content, f"{path}: ") if isinstance(content, dict) else None
 
 
@@ -27,10 +24,7 @@ def records(path: Path) -> Iterator[tuple[str, Any]]:
     Raises:
         UserError: It cannot be read, or is something else.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    except (OSError, ValueError, RecursionError):
-        content = None
+    content = read_json(path) if path.exists() else []
     if not isinstance(content, list):
         raise BadArgument("results", path, "a JSON list of results, as reproduce collects them")
     for number, record in enumerate(content, start=1):

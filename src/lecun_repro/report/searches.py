@@ -13,6 +13,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from scipy import stats
 
 from lecun_repro.errors import BadArgument
+from lecun_repro.files import read_json
 from lecun_repro.report.comparison import Comparison
 from lecun_repro.report.statistics import LEVEL, SIGNIFICANT, Interval, error_interval
 from lecun_repro.report.tables import image, span, spread, table
@@ -71,10 +72,7 @@ class Search(NamedTuple):
 
 def find(path: Path) -> Search | None:
     """A search's file; None for another. Raises UserError for a field that is missing or bad."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
+    content = read_json(path)
     return record(Search, content, f"{path}: ") if isinstance(content, dict) and "space" in content else None
 
 

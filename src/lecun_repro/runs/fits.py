@@ -5,7 +5,6 @@ found again, an interrupted one goes on from its last whole pass, and an edited 
 would do so again: it is not repeated.
 """
 
-import json
 import os
 import shutil
 import subprocess
@@ -23,7 +22,7 @@ import torch
 from tqdm import tqdm
 
 from lecun_repro.errors import BadArgument, printable
-from lecun_repro.files import write_atomically
+from lecun_repro.files import read_json, write_atomically
 from lecun_repro.runs.folders import in_use, save_dir
 from lecun_repro.runs.forks import CHILD, Fork, ForkServer, ServerGone
 from lecun_repro.runs.identity import config_hash
@@ -320,10 +319,7 @@ def follow(
 def left_by(run: Run) -> dict[str, Any] | None:
     """The record of a run that is done, its results or where it diverged; None where it left none."""
     for name in (RESULTS, DIVERGED):
-        try:
-            record = json.loads((run.folder / name).read_text())
-        except (OSError, ValueError):
-            continue
+        record = read_json(run.folder / name)
         if not isinstance(record, dict) or record.get("config_hash") != run.config_hash:
             continue
         if name == DIVERGED or "unseen" in record or not run.unseen:
