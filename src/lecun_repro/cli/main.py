@@ -39,7 +39,7 @@ from lecun_repro.data.download import closed_to_downloads
 from lecun_repro.errors import BadArgument, UserError, one_line, prefixed, printable
 from lecun_repro.models.base import Network
 from lecun_repro.models.heads import Head, Taught
-from lecun_repro.runs.checkpoints import checkpoint_config, load_checkpoint, load_into, start_from
+from lecun_repro.runs.checkpoints import CHECKPOINT, checkpoint_config, load_checkpoint, load_into, start_from
 from lecun_repro.runs.folders import FolderLogger, claimed, with_folders
 from lecun_repro.runs.last_pass import LastPass, place_checkpoints
 from lecun_repro.runs.progress import CountUpdates, FitProgress
@@ -302,6 +302,8 @@ def with_checkpoint_config(args: list[str], trusted: Sequence[str] = ()) -> list
         paths = [shipped_weights()]
         args = [*args, f"--ckpt_path={paths[0]}"]
     if not paths:
+        if not {*OTHERWISE, "--print_config"} & {arg.partition("=")[0] for arg in args}:
+            raise BadArgument("ckpt_path", "missing", CHECKPOINT)
         return args
     saved = load_checkpoint(paths[-1])["lecun_repro"]
     try:

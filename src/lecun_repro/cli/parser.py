@@ -118,7 +118,8 @@ class DigitsParser(LightningArgumentParser):
         if match := re.match('Linked "(.*)" must be given via "(.*)"', message):
             return BadArgument(match[1], "given by itself", f"{match[2]} in its place")
         if match := re.match("unrecognized arguments: ([^-].*)", message):
-            return BadArgument("command line", match[1], "flags, each as --key value or --key=value")
+            file = match[1] if match[1].endswith((".yaml", ".yml")) else "FILE"
+            return BadArgument("command line", match[1], f"flags, each as --key value, such as --config {file}")
         unknown = r"unrecognized arguments: -+([^=\s]*)|.*[Oo]ption '(.*)'|Key must be a string, got: (.*)\.$"
         if match := re.match(unknown, message):
             name = match[match.lastindex or 0]
@@ -159,8 +160,9 @@ class DigitsParser(LightningArgumentParser):
             return self._subcommands_action._name_parser_map[subcommand]._missing(prefix, rest)
         hint = self.typed()[key]
         if not (bases := class_types(hint)):
-            return BadArgument(key, "missing", f"{described(hint)}, given with --{key}")
-        name = known_classes(bases)[-1]
+            told = next(action.help for action in self._actions if action.dest == key) or ""
+            return BadArgument(key, "missing", f"--{key} VALUE ({one_line(told).split('. ')[0].removesuffix('.')})")
+        name = known_classes(bases)[0]
         allowed = f"{described(bases[0])}, such as {name}; give it with --config FILE or --{key} {name}"
         return BadArgument(key, "missing", allowed)
 
@@ -253,6 +255,8 @@ def not_class(name: Any, bases: list[type]) -> str:
         missing = isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}.")
         if module and not missing and not isinstance(error, AttributeError | TypeError):
             return f"a class whose module can be imported ({type(error).__name__}: {one_line(str(error))[:200]})"
+        if missing and isinstance(error, ModuleNotFoundError):
+            return f"{subclass_of(bases, name)}; there is no module {error.name} here"
     return subclass_of(bases, name)
 
 
