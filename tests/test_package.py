@@ -34,6 +34,7 @@ def test_importing_it_does_nothing() -> None:
     assert printed(code) == ["False", "True", "0"]
 
 
+@pytest.mark.slow
 def test_a_command_imports_no_scipy_and_leaves_it_to_be_imported() -> None:
     code = "import sys, lecun_repro.__main__; print('scipy' in sys.modules); from scipy.signal import hilbert, windows"
     assert printed(code) == ["False"]

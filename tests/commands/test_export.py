@@ -114,6 +114,7 @@ def test_onnx_says_where_it_comes_from() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_onnx_agrees_on_every_test_digit_of_the_article(real_data: Path, network_of) -> None:
     pytest.importorskip("onnxscript")
     model = checkpoint(Path("last.ckpt"), ConvNet1989, {"activation": "relu"}, CrossEntropy)

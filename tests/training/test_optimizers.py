@@ -195,7 +195,12 @@ CASES: dict[str, dict[str, Any]] = {name: {"make": make} for name, make in ELEME
 CASES |= {"MuonAdamW": {"make": MuonAdamW}, **WITH_ALL}
 
 
-@pytest.mark.parametrize("name", CASES)
+BY_DEFAULT = ("SGD", "nesterov", "AdamW", "RMSprop", "MuonAdamW", *WITH_ALL)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in BY_DEFAULT else pytest.mark.slow) for name in CASES]
+)
 def test_traced_equals_its_own_step(name: str, traced: list) -> None:
     ours, other = updates(**CASES[name]), updates(**CASES[name])
     compiled = CompiledUpdates(ours)
