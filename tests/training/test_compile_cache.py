@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import shutil
 import signal
 import stat
@@ -229,7 +230,7 @@ def test_neither_building_nor_loading_needs_room_for_temporary_files(cache: Path
     done = subprocess.run(command, input="\n", capture_output=True, text=True, env=environment, timeout=300)
     if done.returncode == 77:
         pytest.skip("a disk of one's own takes privileges")
-    assert done.stdout.startswith("[12.0, 24.0, 36.0, 48.0]\n"), done.stderr
+    assert "\n[12.0, 24.0, 36.0, 48.0]\n" in done.stdout, done.stderr
     assert kept(cache) == [".pt2"]  # what was unpacked is gone
 
 
@@ -243,7 +244,7 @@ def test_a_compiler_that_fails_leaves_one_line_and_no_file(cache: Path, tmp_path
     broken.chmod(broken.stat().st_mode | stat.S_IXUSR)
     process = start(cache, CXX=str(broken))
     out, err = process.communicate("\n", timeout=300)
-    assert not out
+    assert re.fullmatch("compiling the updates, .*\n", out)
     assert err.splitlines()[-1].startswith("lecun_repro.training.compile_cache.CompileError: ")
     assert kept(cache) == []
 
@@ -345,7 +346,7 @@ def test_a_build_killed_in_its_probe_of_vector_instructions_leaves_nothing(cache
     armed.unlink()
     process = start(cache, CXX=str(killer), PYTHONPATH=path)
     out, err = process.communicate("\n", timeout=300)
-    assert out == f"[10.0, 20.0, 30.0, 40.0]\n{pick_vec_isa()}\n", err
+    assert out.endswith(f"\n[10.0, 20.0, 30.0, 40.0]\n{pick_vec_isa()}\n"), err
     assert kept(cache) == [".pt2"]
 
 
