@@ -39,8 +39,8 @@ RECIPE = """\
 9. Train the small network on these, and not on the labels.
 10. Train long: error falls with every doubling of the digits shown, slowly."""
 PARAMETERS = 9_760
+PLAIN = {"row1": BASELINE, "row5": MODERN}  # what benchmarks/updates.py calls them
 # The speed run: rows of the article, and the error of each that is to be reached in as little training as possible.
-PLAIN = {"row1": BASELINE, "row5": MODERN}
 FAST = {"fast_row_1": (BASELINE, 4.65), "fast_row_5": (MODERN, 1.90)}
 FEW_DIGITS = 7_291
 
@@ -313,11 +313,11 @@ def fast_table(rows: Rows, plain: dict[str, float]) -> str:
         line += [f"{aim:.2f}", "*reached*" if np.mean(found) <= aim else "*not reached*", spread(seconds, 2)]
         line += [spread([r.fit_seconds for r in results], 1), f"`{of_article}`: {plain[of_article]:,.0f}"]
         lines.append(line)
-    header = ["row", "seeds", "passes", "error %, all 10,000", "95 % of the mean", "at most", "", "training, seconds"]
+    header = ["row", "seeds", "passes", "error %, all 10,000", "95 % of the mean", "at most", "", "updates, seconds"]
     notes = (
-        "Training is all updates of a run on one core, with distortions, from a cold process whose package of compiled "
-        "updates was in the cache; a whole fit adds reading, evaluating and writing. A plain loop's seconds are those "
-        "of the single-digit updates of the article's row, by the least of five timings (benchmarks/updates.json)."
+        "Updates are those of a run on one core, their compiled package being in the cache. A whole fit, from a cold process "
+        "but after its imports, adds distortions, reading, evaluating and writing. A plain loop's seconds are those of "
+        "the single-digit updates of the article's row, by the least of five timings (benchmarks/updates.json)."
     )
     return f"{table([*header, 'whole fit, seconds', 'a plain loop, seconds'], lines)}\n\n{notes}"
 
