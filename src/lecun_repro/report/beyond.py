@@ -316,8 +316,8 @@ def fast_table(rows: Rows, plain: dict[str, float]) -> str:
     header = ["row", "seeds", "passes", "error %, all 10,000", "95 % of the mean", "at most", "", "updates, seconds"]
     notes = (
         "Updates are those of a run on one core, their compiled package being in the cache. A whole fit, from a cold "
-        "process but after its imports, adds distortions, reading, evaluating and writing. A plain loop's seconds are those of "
-        "the single-digit updates of the article's row, by the least of five timings (benchmarks/updates.json)."
+        "process but after its imports, adds distortions, reading, evaluating and writing. A plain loop's seconds are "
+        "those of the single-digit updates of the article's row, by the least of five timings (benchmarks/updates.json)."
     )
     return f"{table([*header, 'whole fit, seconds', 'a plain loop, seconds'], lines)}\n\n{notes}"
 
