@@ -317,7 +317,7 @@ def fast_table(rows: Rows, plain: dict[str, float]) -> str:
     notes = (
         "Updates are those of a run on one core, their compiled package being in the cache. A whole fit, from a cold "
         "process but after its imports, adds distortions, reading, evaluating and writing. A plain loop's seconds are "
-        "those of the single-digit updates of the article's row, by the least of five timings (benchmarks/updates.json)."
+        "those of single-digit updates of the article's row, by the least of five timings (benchmarks/updates.json)."
     )
     return f"{table([*header, 'whole fit, seconds', 'a plain loop, seconds'], lines)}\n\n{notes}"
 
