@@ -10,7 +10,8 @@ from PIL import Image, ImageDraw
 import lecun_repro
 from lecun_repro.__main__ import main
 from lecun_repro.errors import UserError
-from lecun_repro.runs.checkpoints import load_checkpoint, network_weights
+from lecun_repro.runs.checkpoints import load_checkpoint
+from lecun_repro.runs.loading import network_weights
 from lecun_repro.runs.weights import SHIPPED, digest, final_results, packed, read_weights
 
 pytestmark = pytest.mark.usefixtures("own_folder")

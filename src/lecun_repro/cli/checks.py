@@ -23,7 +23,8 @@ from lecun_repro.files import may_be_written
 from lecun_repro.models.base import Network
 from lecun_repro.models.heads import Head
 from lecun_repro.models.plain import as_network
-from lecun_repro.runs.checkpoints import CHECKPOINT, load_checkpoint, network_weights
+from lecun_repro.runs.checkpoints import CHECKPOINT, load_checkpoint
+from lecun_repro.runs.loading import network_weights
 from lecun_repro.training.optimizers import grouped
 
 # What a sequence of single updates supports of the trainer's arguments, and why no more.

@@ -39,9 +39,10 @@ from lecun_repro.data.download import closed_to_downloads
 from lecun_repro.errors import BadArgument, UserError, one_line, prefixed, printable
 from lecun_repro.models.base import Network
 from lecun_repro.models.heads import Head, Taught
-from lecun_repro.runs.checkpoints import CHECKPOINT, checkpoint_config, load_checkpoint, load_into, start_from
+from lecun_repro.runs.checkpoints import CHECKPOINT, checkpoint_config, load_checkpoint
 from lecun_repro.runs.folders import FolderLogger, claimed, with_folders
 from lecun_repro.runs.last_pass import LastPass, place_checkpoints
+from lecun_repro.runs.loading import load_into, start_from
 from lecun_repro.runs.progress import CountUpdates, FitProgress
 from lecun_repro.runs.record import RecordRun
 from lecun_repro.runs.resume import LOCAL, check_resumed

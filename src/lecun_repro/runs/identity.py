@@ -17,7 +17,7 @@ from jsonargparse._util import get_import_path, import_object
 
 import lecun_repro
 from lecun_repro.data.datamodule import DigitsDataModule
-from lecun_repro.runs.checkpoints import weights_digest
+from lecun_repro.runs.loading import weights_digest
 from lecun_repro.training.module import DigitClassifier
 
 SECTIONS: dict[str, Callable[..., Any]] = {"data": DigitsDataModule, "model": DigitClassifier}

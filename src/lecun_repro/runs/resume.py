@@ -4,8 +4,9 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from lecun_repro.errors import BadArgument, one_line, shown
-from lecun_repro.runs.checkpoints import TRUSTED, weights_digest
+from lecun_repro.runs.checkpoints import TRUSTED
 from lecun_repro.runs.identity import ORIGIN, PLACES, Made, canonical, sources, strings
+from lecun_repro.runs.loading import weights_digest
 
 # How long to train, which is looked at by itself, and how updates are computed.
 MAY_CHANGE = {"trainer.max_epochs", "trainer.max_steps", "trainer.max_time", "model.compile"}

@@ -20,8 +20,8 @@ from lecun_repro.errors import BadArgument
 from lecun_repro.files import write_atomically
 from lecun_repro.models.base import Network
 from lecun_repro.models.heads import Taught
-from lecun_repro.runs.checkpoints import network_of
 from lecun_repro.runs.folders import lock, release
+from lecun_repro.runs.loading import network_of
 from lecun_repro.runs.signals import StopAfterBlock
 from lecun_repro.runs.weights import digest
 from lecun_repro.tensorboard.writer import log_dir
