@@ -6,7 +6,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from lecun_repro.models.convnet import ConvNet1989
 from lecun_repro.models.heads import CrossEntropy
-from lecun_repro.training.fusion import IN_CACHE, SMALL_PRODUCT, materialise
+from lecun_repro.training.fusion import IN_CACHE, SHORT_SUM, SMALL_PRODUCT, materialise
 from lecun_repro.training.updates import _Outputs
 
 
@@ -48,6 +48,14 @@ def test_small_products_become_sums_and_large_ones_stay() -> None:
         graph = materialise(make_fx(torch.mm)(left, right))
         assert (torch.ops.aten.mm.default in targets(graph)) is stays
         torch.testing.assert_close(graph(left, right), left @ right)
+
+
+@pytest.mark.parametrize(("length", "turned"), [(SHORT_SUM, True), (SHORT_SUM + 1, False)])
+def test_short_dot_products_read_their_columns_side_by_side(length: int, turned: bool) -> None:
+    left, right = torch.rand(64, length), torch.rand(12, length)
+    graph = materialise(make_fx(lambda x, y: x @ y.t())(left, right))
+    assert (torch.ops.aten.clone.default in targets(graph)) is turned
+    torch.testing.assert_close(graph(left, right), left @ right.t())
 
 
 def test_values_seen_through_views_and_kept_scalars_stay() -> None:

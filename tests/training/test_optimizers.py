@@ -38,6 +38,22 @@ class Lion(optim.Optimizer):
                 state["exp_avg"].mul_(group["betas"][1]).add_(p.grad, alpha=1 - group["betas"][1])
 
 
+class Remembers(optim.SGD):
+    """What is a parameter in one step is the last one in the next, and the one before in that after it."""
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for p in group["params"]:
+                state = self.state[p]
+                if not state:
+                    state |= {"before": p.clone(), "last": p.clone()}
+                moved = group["lr"] * p.grad - 0.3 * (state["last"] - state["before"])
+                state["before"].copy_(state["last"])
+                state["last"].copy_(p)
+                p.sub_(moved)
+
+
 class Normed(optim.SGD):
     """Moves every parameter by the same length: no elementwise update."""
 
@@ -82,6 +98,7 @@ ELEMENTWISE |= {
     "centered": functools.partial(optim.RMSprop, momentum=0.9, centered=True),
     "Newton": StochasticDiagonalLM,
     "Lion": Lion,
+    "Remembers": functools.partial(Remembers, lr=0.01),
     "lion_pytorch": functools.partial(lion_pytorch.Lion, weight_decay=0.01),  # another package's
 }
 
@@ -211,10 +228,8 @@ def test_traced_equals_its_own_step(name: str, traced: list) -> None:
 
 
 # Each compiles for twenty seconds: with every commit a few, whose graphs are the most different.
-COMPILED = [
-    pytest.param(name, marks=pytest.mark.slow if name in ("RMSprop", "NAdam", "cycled") else pytest.mark.full)
-    for name in CASES
-]
+ALSO_SLOW = ("RMSprop", "NAdam", "Remembers", "cycled")
+COMPILED = [pytest.param(name, marks=pytest.mark.slow if name in ALSO_SLOW else pytest.mark.full) for name in CASES]
 
 
 @pytest.mark.skipif(compiler() is None, reason="there is no working C++ compiler")

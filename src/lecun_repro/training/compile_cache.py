@@ -11,6 +11,7 @@ another would use, and two that build the same one at the same time do not distu
 """
 
 import hashlib
+import inspect
 import os
 import platform
 import shlex
@@ -155,16 +156,24 @@ def build(scan: torch.nn.Module, carry: Sequence[Tensor], xs: Sequence[Tensor], 
 
 @contextmanager
 def _buffers_kept() -> Iterator[None]:
-    """Has the generated code allocate the intermediate tensors of a repetition once, and not in each.
+    """Has the generated code make the intermediate tensors of a repetition, and views of them, once and not in each.
 
     They belong to the thread and are never freed, as those of the next call are the same. What a repetition gives to
-    the next is no intermediate tensor, and allocated anew.
+    the next is no intermediate tensor, and made anew; what it is given it reads where it is, by no handle of its own.
     """
-    from torch._inductor.codegen.cpp_wrapper_cpu import CppWrapperCpu  # takes a second
+    from torch._inductor.codegen.common import DeferredLine  # all of them take a second
+    from torch._inductor.codegen.cpp_wrapper_cpu import CppWrapperCpu
     from torch._inductor.graph import SubgraphLowering
+    from torch._inductor.ir import ReinterpretView, ShapeAsConstantBuffer
 
     allocate, free = CppWrapperCpu.make_allocation, CppWrapperCpu.make_buffer_free
-    kept = set()
+    view, enter = CppWrapperCpu.codegen_deferred_allocation, CppWrapperCpu.codegen_subgraph_prefix
+    leave = CppWrapperCpu.codegen_subgraph_suffix
+    kept: set[str] = set()
+    given: dict[str, str] = {}  # in the repetition's words, and outside of it
+
+    def is_tensor(output: Any) -> bool:
+        return not isinstance(output, ShapeAsConstantBuffer)
 
     def allocate_once(self: Any, name: str, *args: Any, **kwargs: Any) -> str:
         declaration = allocate(self, name, *args, **kwargs)
@@ -179,12 +188,40 @@ def _buffers_kept() -> Iterator[None]:
         ]
         return f"RAIIAtenTensorHandle& {name} = *{name}_kept;"
 
+    def view_once(self: Any, name: str, of: Any) -> None:
+        if of.get_name() not in kept:
+            return view(self, name, of)
+        kept.add(name)
+        made = f"new RAIIAtenTensorHandle({of.codegen_reference()})"
+        once = f"static thread_local RAIIAtenTensorHandle* {name}_kept = {made};"
+        self.writeline(DeferredLine(name, f"{once} RAIIAtenTensorHandle& {name} = *{name}_kept;"))
+
     def free_others(self: Any, buffer: Any) -> str:
-        return "" if buffer.get_name() in kept else free(self, buffer)
+        return "" if buffer.get_name() in kept | given.keys() else free(self, buffer)
+
+    def enter_by_reference(self: Any, subgraph: Any, outer: Sequence[str], results: Sequence[str]) -> None:
+        inputs = dict(zip(subgraph.graph.graph_inputs, outer, strict=True))
+        passed = [(o, result) for o, result in zip(subgraph.graph.graph_outputs, results, strict=True) if is_tensor(o)]
+        passed = [(o, result) for o, result in passed if o.get_name() in inputs]
+        stays = all(inputs[o.get_name()] == result and not isinstance(o, ReinterpretView) for o, result in passed)
+        if not stays or not all(map(str.isidentifier, outer)):  # what it gives to another is read after it has changed
+            return enter(self, subgraph, outer, results)
+        given.update(inputs)
+        for name, outside in inputs.items():
+            self.writeline(f"auto& {name} = {outside};")
+
+    def leave_what_is_there(self: Any, subgraph: Any, outer: Sequence[str], results: Sequence[str]) -> None:
+        pairs = list(zip(subgraph.graph.graph_outputs, results, strict=True))
+        changed = [(o, result) for o, result in pairs if not is_tensor(o) or given.get(o.get_name()) != result]
+        with mock.patch.object(subgraph.graph, "graph_outputs", [o for o, _ in changed]):
+            leave(self, subgraph, outer, [result for _, result in changed])
 
     with (
         mock.patch.object(CppWrapperCpu, "make_allocation", allocate_once),
+        mock.patch.object(CppWrapperCpu, "codegen_deferred_allocation", view_once),
         mock.patch.object(CppWrapperCpu, "make_buffer_free", free_others),
+        mock.patch.object(CppWrapperCpu, "codegen_subgraph_prefix", enter_by_reference),
+        mock.patch.object(CppWrapperCpu, "codegen_subgraph_suffix", leave_what_is_there),
     ):
         yield
 
@@ -193,7 +230,8 @@ def key(scan: torch.nn.Module, carry: Sequence[Tensor], xs: Sequence[Tensor], to
     """The name of the package: a digest of all that it depends on. The toolchain is the compiler and its target."""
     digest = hashlib.sha256()
     graph: Any = scan.update
-    facts = [graph.code, SETTINGS, KEEPING, KEPT_BELOW, toolchain, platform.python_version()]
+    facts = [graph.code, SETTINGS, KEEPING, KEPT_BELOW, inspect.getsource(_buffers_kept)]
+    facts += [toolchain, platform.python_version()]
     facts += [torch.__version__, torch.version.cuda]
     facts += [torch.backends.cpu.get_cpu_capability(), _processor(), platform.system(), platform.libc_ver()]
     facts += [torch.get_num_threads(), sorted(_inductor_settings().items())]

@@ -18,7 +18,9 @@ aten = torch.ops.aten
 # A library call costs more than a microsecond whatever its size; H2's product for one digit has 57,600.
 SMALL_PRODUCT = 2**16
 # A sum with one accumulator waits for each addition. So the few long ones of a layer are made of sums of so many.
-FEW_OUTPUTS, PARTIAL_SUM = 64, 16
+FEW_OUTPUTS, PARTIAL_SUM = 512, 16
+# Of shorter sums, dot products spend their time in adding up a vector's lanes: lanes are then outputs instead.
+SHORT_SUM = 32
 IN_CACHE = 2**13  # numbers; what gathers more of them only to add them up is not kept but fused with the sum
 VIEWS = {
     operator.getitem,
@@ -110,7 +112,11 @@ def _replace_product(graph: fx.Graph, node: fx.Node) -> None:
     operands: Any = node.args  # one tensor may be both
     left, right = operands
     (rows, columns), length = _shape(node), _shape(left)[1]
+    dots = right.op != "get_attr" and right.meta["tensor_meta"].stride[0] == 1 != columns  # both are read along the sum
     with graph.inserting_before(node):
+        if dots and length <= SHORT_SUM and rows * columns > FEW_OUTPUTS:
+            right = graph.call_function(aten.clone.default, (right,), {"memory_format": torch.contiguous_format})
+            right = graph.call_function(aten.as_strided.default, (right, [length, columns], [columns, 1]))
         left = graph.call_function(aten.unsqueeze.default, (left, 2))
         right = graph.call_function(aten.unsqueeze.default, (right, 0))
         product = graph.call_function(aten.mul.Tensor, (left, right))
