@@ -18,7 +18,7 @@ import torch
 
 from lecun_repro.errors import BadArgument, one_line
 from lecun_repro.runs.weights import SUFFIX, read_weights
-from lecun_repro.training.module import CHECKPOINT_FORMAT
+from lecun_repro.training.module import check_format
 
 CHECKPOINT = "a local checkpoint that fit wrote, such as lightning_logs/quickstart/version_0/checkpoints/last.ckpt"
 MOST_VALUES = 10_000  # of a configuration; more are an attack by nested aliases
@@ -90,9 +90,7 @@ def load_checkpoint(path: str | Path, key: str = "ckpt_path") -> dict[str, Any]:
     saved = checkpoint.get("lecun_repro") if isinstance(checkpoint, dict) else None
     if not isinstance(saved, dict) or "state_dict" not in checkpoint:
         raise refused("not a checkpoint of lecun-repro")
-    if saved.get("format") != CHECKPOINT_FORMAT:
-        again = "train again, or use the version of lecun-repro that wrote it"
-        raise refused(f"of format {saved.get('format')}", f"format {CHECKPOINT_FORMAT}; {again}")
+    check_format(saved, key, str(path))
     try:
         list(values_of(saved, MOST_SAVED))
     except ValueError as error:

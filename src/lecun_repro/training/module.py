@@ -51,6 +51,13 @@ EARNS_TRACING = 1_000
 LONG = 30  # seconds of plain updates, from which on it is told how long they take
 
 
+def check_format(saved: dict[str, Any], name: str = "checkpoint", of: str = "one") -> None:
+    """Raises BadArgument where what a checkpoint holds under `lecun_repro` has the format of another version."""
+    if (given := saved.get("format")) != CHECKPOINT_FORMAT:
+        allowed = f"format {CHECKPOINT_FORMAT}; train again, or use the version of lecun-repro that wrote it"
+        raise BadArgument(name, f"{of}, of format {given}", allowed)
+
+
 def duration(seconds: float) -> str:
     """As one says it: `40 s`, `12 min`, `3.5 h`."""
     if seconds < 120:
@@ -476,12 +483,7 @@ class DigitClassifier(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         """Raises ValueError for a checkpoint of another format, and in a fit for one from within a pass."""
-        saved = checkpoint.get("lecun_repro", {})
-        if saved.get("format") != CHECKPOINT_FORMAT:
-            raise ValueError(
-                f"the checkpoint has format {saved.get('format')}, this version reads {CHECKPOINT_FORMAT}; "
-                "train again, or use the version of lecun-repro that wrote it"
-            )
+        check_format(saved := checkpoint.get("lecun_repro", {}))
         if not saved.get("whole", True) and (self._trainer is None or self.trainer.state.fn == "fit"):
             raise ValueError("it was saved before the end of its pass, and a fit goes on from whole passes alone")
         self.compiled = saved["compiled"]
