@@ -473,6 +473,15 @@ def test_with_6_maps_equals_a_loop_over_the_connections(n: int) -> None:
     torch.testing.assert_close(net(images), x)
 
 
+def test_h3_may_have_other_units() -> None:
+    net, more = network(units=10), network(units=30)
+    assert {size.layer: size.parameters for size in net.sizes()}["H3"] == 192 * 10 + 10
+    assert net(digits(MANY)).shape == (MANY, 10) and sum(size.macs for size in net.sizes()) == 63_660 - 20 * 202
+    assert not more.note and f"{sum(p.numel() for p in net.parameters()):,} parameters" in net.note
+    prepared = net.prepare(digits(FEW)[None])[0]
+    torch.testing.assert_close(net.outputs(prepared), net(digits(FEW)))
+
+
 @pytest.mark.parametrize("maps", [1, 2, 13])
 def test_refuses_maps_that_have_no_thirds(maps: int) -> None:
     with pytest.raises(ValueError, match=f"maps: {maps}; allowed: a multiple of 3"):

@@ -67,6 +67,31 @@ def test_digits_that_all_seeds_miss_stand_with_what_is_seen_in_them() -> None:
     assert "test 14" not in text, "missed by one of them"
 
 
+SCALING = {
+    "12_maps": [run("12_maps", seed, 24 + seed, 120) for seed in range(3)],
+    "12_maps_long": [run("12_maps_long", seed, 20, 100)._replace(passes=20) for seed in range(3)],
+    "06_maps": [run("06_maps", seed, 30, 125)._replace(parameters=4450) for seed in range(3)],
+    "03_maps": [run("03_maps", seed, 60, 230)._replace(parameters=2245) for seed in range(3)],
+}
+
+
+def test_the_smallest_network_that_is_as_good_as_the_article_s_is_named_and_drawn() -> None:
+    assert list(beyond.same_length(SCALING)) == ["12_maps", "06_maps", "03_maps"]
+    told = beyond.how_far_down(SCALING)
+    assert "has 4,450 parameters: 1.55 ± 0.00 % of all 10,000 (3 seeds)" in told
+    assert beyond.how_far_down({"03_maps": SCALING["03_maps"]}).startswith("No network")
+    by_size, by_length = beyond.scaling_figure(SCALING, {"5_taught": ROWS["5_taught"]}).axes
+    assert list(by_size.lines[0].get_xdata()) == [2245, 4450, 9760]
+    assert list(by_length.lines[0].get_xdata()) == pytest.approx([0.07291, 0.14582])
+    text = beyond.document("beyond", ROWS, FILE, [], ["beyond_scaling.png"], {}, scaling=SCALING)
+    assert told in text and "| `03_maps` | 2,245 | 3 |" in text
+
+
+def test_fifty_thousand_digits_follow_the_row_that_differs_in_nothing_else() -> None:
+    before = [line.split("|")[1].strip() for line in beyond.steps_table(ROWS).splitlines()[2:]]
+    assert before == ["`4_frame` → `5_taught`", "`4_frame` → `6_50k`"]
+
+
 def test_no_table_has_an_error_below_0() -> None:
     rows = {"5_taught": [run("5_taught", 1, 2, 4), run("5_taught", 2, 40, 300)]}
     printed = [beyond.rows_table(rows), beyond.asked_table(rows, FILE["asked"]), plain.rows_table(rows)]

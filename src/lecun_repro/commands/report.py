@@ -62,10 +62,11 @@ def report(results: str = "results/article.json") -> None:
         in_short = claims_in_short(answered)
     elif name == beyond.NAME and beside.is_file():
         tried = beyond.load_tried(path.with_name(f"{name}_choice.json"))
-        shown = save(beyond.figures(rows, path, tried), path.parent)
+        scaling = load_tested(path.with_name("scaling.json"))
+        shown = save(beyond.figures(rows, path, scaling), path.parent)
         readings = beyond.load_readings(path.with_name(f"{name}_readings.json"))
         plain_loop = beyond.plain_seconds(path.parent)
-        text = beyond.document(name, rows, beyond.rules(beside), tried, shown, plain_loop, readings)
+        text = beyond.document(name, rows, beyond.rules(beside), tried, shown, plain_loop, readings, scaling)
     elif not of_folder or not all(map(on_test_digits, [*rows.values(), *draws.values()])):
         text = plain.document(name, rows, draws, save(plain.figures(name, rows), path.parent))
     elif name == "1989":

@@ -28,6 +28,7 @@ from lecun_repro.models.patches import CONVOLVE_FROM, Patches
 
 PAPER_PARAMETERS = 9_760
 MAPS = 12  # in H1 and in H2 (paper)
+UNITS = 30  # in H3 (paper)
 
 
 def article_table(maps: int) -> list[list[int]]:
@@ -66,6 +67,7 @@ class ConvNet1989(Network):
         weight_norm: Train the length and the direction of every unit's weights (of a map's, in H1 and H2) apart:
             torch's `weight_norm` (Salimans and Kingma 2016). It starts as the same function, and has a parameter more
             for each of these units.
+        units: Units in H3. The paper has 30.
         last_bit: Move every initial weight to the float next to it, up or down at random (from torch's global
             generator): with `seed` set, what rounding alone makes of one run.
 
@@ -84,6 +86,7 @@ class ConvNet1989(Network):
         maps: PositiveInt = MAPS,  # type: ignore[valid-type]
         weight_norm: bool = False,
         last_bit: bool = False,
+        units: PositiveInt = UNITS,  # type: ignore[valid-type]
     ) -> None:
         super().__init__()
         self.activation = hidden_activation(activation)
@@ -108,9 +111,9 @@ class ConvNet1989(Network):
         self.H1b = nn.Parameter(torch.zeros(8, 8, maps).permute(2, 0, 1))
         self.H2w = weights(maps, reads, 5, 5, fan_in=reads * 25)
         self.H2b = nn.Parameter(torch.zeros(4, 4, maps).permute(2, 0, 1))
-        self.H3w = weights(maps * 16, 30, fan_in=maps * 16)
-        self.H3b = nn.Parameter(torch.zeros(30))
-        self.outw = weights(30, 10, fan_in=30)
+        self.H3w = weights(maps * 16, units, fan_in=maps * 16)
+        self.H3b = nn.Parameter(torch.zeros(units))
+        self.outw = weights(units, 10, fan_in=units)
         self.outb = nn.Parameter(torch.full((10,), float(output_bias)))
         if weight_norm:
             for name, units in (("H1w", 0), ("H2w", 0), ("H3w", 1), ("outw", 1)):  # the dimension of the units
@@ -176,7 +179,7 @@ class ConvNet1989(Network):
         layers = [
             ("H1", f"{self.maps}x8x8", "H1w", self.H1b, 64),
             ("H2", f"{self.maps}x4x4", "H2w", self.H2b, 16),
-            ("H3", "30", "H3w", self.H3b, 1),
+            ("H3", str(len(self.H3b)), "H3w", self.H3b, 1),
             ("output", "10", "outw", self.outb, 1),
         ]
         return [
@@ -185,7 +188,7 @@ class ConvNet1989(Network):
         ]
 
     def layers(self) -> dict[str, Callable[[Tensor], Tensor]]:
-        """H1 (n, maps, 8, 8), H2 (n, maps, 4, 4), H3 (n, 30) and the output (n, 10)."""
+        """H1 (n, maps, 8, 8), H2 (n, maps, 4, 4), H3 (n, units) and the output (n, 10)."""
         return {"H1": self.h1, "H2": self.h2, "H3": self.h3, "output": self.output}
 
     def kernels(self) -> dict[str, Tensor]:

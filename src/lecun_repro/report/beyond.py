@@ -24,7 +24,7 @@ from lecun_repro.report.statistics import Interval, error_interval, holm
 from lecun_repro.report.tables import NONE, image, p_value, span, spread, table
 from lecun_repro.runs.results import RunResult
 from lecun_repro.runs.typed_json import record
-from lecun_repro.tensorboard.style import BLUE, GREY, ORANGE, VERMILION, subplots
+from lecun_repro.tensorboard.style import BLUE, ORANGE, VERMILION, subplots
 
 NAME = "beyond"
 RECIPE = """\
@@ -43,6 +43,7 @@ PLAIN = {"row1": BASELINE, "row5": MODERN}  # what benchmarks/updates.py calls t
 # The speed run: rows of the article, and the error of each that is to be reached in as little training as possible.
 FAST = {"fast_row_1": (BASELINE, 4.65), "fast_row_5": (MODERN, 1.90)}
 FEW_DIGITS = 7_291
+AFTER = {"6_50k": "4_frame"}  # rows that follow another than the one before them
 
 
 class Reading(NamedTuple):
@@ -102,14 +103,15 @@ def all_digits(results: Sequence[RunResult]) -> list[float]:
     return list(100 * grid.get("all", next(iter(grid.values()))).mean(1))
 
 
-def figures(rows: Rows, beside: Path, tried: Sequence[Tried]) -> dict[str, Figure | None]:
-    """By file name: the error from 1989 to now, the digits still missed, and what longer training buys."""
+def figures(rows: Rows, beside: Path, scaling: Rows) -> dict[str, Figure | None]:
+    """By file name: the error from 1989 to now, the digits still missed, and what size and length come to."""
     small = of_1989(rows)
     drawn: dict[str, Figure | None] = {f"{NAME}_story.png": story_figure(small, beside)}
     if best := best_row(small):
         drawn[f"{NAME}_missed.png"] = missed_figure(small[best])
-    longer = [each for each in tried if each.compared == "length"]
-    return drawn | ({f"{NAME}_presentations.png": presentations_figure(longer)} if longer else {})
+    if scaling:
+        drawn[f"{NAME}_scaling.png"] = scaling_figure(scaling, {best: small[best]} if best else {})
+    return drawn
 
 
 def of_1989(rows: Rows) -> Rows:
@@ -154,21 +156,62 @@ def story_figure(rows: Rows, beside: Path) -> Figure:
     return figure
 
 
-def presentations_figure(longer: Sequence[Tried]) -> Figure:
-    """Error on digits held out, and on those trained on, by how many digits a run was shown."""
-    figure, (axes,) = subplots(3.4)
-    order = sorted(longer, key=lambda each: each.presentations)
-    shown = [each.presentations / 1e6 for each in order]
-    axes.plot(shown, [each.holdout_error for each in order], "o-", color=BLUE, label="digits held out")
-    axes.plot(shown, [each.train_error for each in order], "s--", color=GREY, label="digits trained on")
-    axes.set_xscale("log")
-    axes.set_xticks(shown, [f"{each:.3g}" for each in shown])
-    axes.set_xticks([], minor=True)
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel("digits shown in training, millions")
-    axes.set_ylabel("error, %")
-    axes.legend(frameon=False)
+def scaling_figure(scaling: Rows, longest: Rows) -> Figure:
+    """Error on all test digits by the size of the network, and by how many digits it was shown.
+
+    Args:
+        scaling: Rows of one recipe that differ in either.
+        longest: That which goes on where they end.
+    """
+    figure, panels = subplots(3.6, columns=2)
+    sizes = same_length(scaling)
+    lengths = {**of_1989(scaling), **longest}
+    by_size = {float(results[0].parameters): all_digits(results) for results in sizes.values()}
+    by_length = {digits_shown(results): all_digits(results) for results in lengths.values()}
+    for axes, points in zip(panels, (by_size, by_length), strict=True):
+        at = sorted(points)
+        spans = [error_interval(points[x]) for x in at]
+        axes.vlines(at, [span.low for span in spans], [span.high for span in spans], color=BLUE, linewidth=1.2)
+        means = [float(np.mean(points[x])) for x in at]
+        axes.plot(at, means, "o-", color=BLUE, markersize=5, label="ours, mean and its 95 % interval")
+        axes.axhline(
+            BY_ROW[MODERN].test_error, color=VERMILION, linestyle="--", linewidth=1, label="the article's best"
+        )
+        axes.set_xscale("log")
+        axes.set_xticks(at, [f"{x:,.0f}" if x > 100 else f"{x:.1f}" for x in at], fontsize=8, rotation=30)
+        axes.set_xticks([], minor=True)
+        axes.set_ylim(bottom=0)
+    panels[0].set_xlabel("parameters")
+    panels[1].set_xlabel("digits shown, millions")
+    panels[0].set_ylabel("error, % of all 10,000")
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), frameon=False, fontsize=9, loc="outside lower center", ncols=2
+    )
     return figure
+
+
+def same_length(scaling: Rows) -> Rows:
+    """Those that were shown as many digits as the most of them were."""
+    counts = Counter(digits_shown(results) for results in scaling.values())
+    return {row: r for row, r in scaling.items() if digits_shown(r) == counts.most_common(1)[0][0]}
+
+
+def digits_shown(results: Sequence[RunResult]) -> float:
+    """In training, in millions."""
+    return results[0].passes * results[0].train.n / 1e6
+
+
+def how_far_down(scaling: Rows) -> str:
+    """The smallest network that is as good as the article's best."""
+    best = BY_ROW[MODERN].test_error
+    fits = {r[0].parameters: all_digits(r) for r in same_length(scaling).values() if np.mean(all_digits(r)) <= best}
+    if not fits:
+        return f"No network here reaches the article's {best} % in the mean."
+    smallest = min(fits)
+    return (
+        f"The smallest network here that reaches the article's {best} % in the mean has {smallest:,} parameters: "
+        f"{spread(fits[smallest])} % of all 10,000 ({len(fits[smallest])} seeds)."
+    )
 
 
 def missed_digits(results: Sequence[RunResult]) -> dict[tuple[str, int], Counter]:
@@ -217,6 +260,7 @@ def document(
     shown: Sequence[str],
     plain: dict[str, float],
     readings: Sequence[Reading] = (),
+    scaling: Rows | None = None,
 ) -> str:
     """The whole report as Markdown, with the figures that are shown and the seconds of a plain loop by row."""
     small = of_1989(rows)
@@ -224,6 +268,7 @@ def document(
     parts = [f"Rules written down before the runs (results/{name}.toml):\n\n{choice}", "## What was asked"]
     parts += [asked_table(small, file["asked"]), "## Rows", rows_table(rows), "## Steps", steps_table(small)]
     parts += [*map(image, shown), "## The recipe in ten lines", RECIPE]
+    parts += ["## How far down, and how long", how_far_down(scaling), rows_table(scaling)] if scaling else []
     if fast := {row: results for row, results in rows.items() if row in FAST}:
         parts += ["## The speed run", fast_table(fast, plain)]
     if readings and (best := best_row(small)):
@@ -266,8 +311,7 @@ def rows_table(rows: Rows) -> str:
         found, seconds = all_digits(results), [r.fit_seconds for r in results]
         line = [f"`{row}`", f"{results[0].parameters:,}", str(len(results)), spread(errors(results, "train"))]
         line += [spread(errors(results, "test")), unseen, spread(found), span(error_interval(found))]
-        shown = results[0].passes * results[0].train.n / 1e6
-        lines.append([*line, f"{shown:.1f}", spread(seconds, 0)])
+        lines.append([*line, f"{digits_shown(results):.1f}", spread(seconds, 0)])
     header = ["row", "parameters", "seeds", "train error %", "the article's 2,007, %", "the other 7,993, %"]
     header += ["all 10,000, %", "95 % of the mean", "digits shown, millions", "seconds"]
     notes = "Intervals are Student's t over seeds, cut at 0. Seconds are whole fits, on a machine shared with others."
@@ -276,7 +320,7 @@ def rows_table(rows: Rows) -> str:
 
 def steps_table(rows: Rows) -> str:
     """What each step buys, on all test digits."""
-    compared = [compare(rows, before, after) for before, after in pairwise(rows)]
+    compared = [compare(rows, AFTER.get(after, before), after) for before, after in pairwise(rows)]
     found = [of_pair.get("all", next(iter(of_pair.values()))) for of_pair in compared if of_pair]
     lines = []
     for each, p in zip(found, holm([each.p for each in found]), strict=True):
