@@ -21,11 +21,12 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("repository")
     shutil.copytree(RESULTS, folder / "results", ignore=shutil.ignore_patterns("*.md"))
     (folder / "benchmarks").mkdir()
-    shutil.copy(ROOT / "benchmarks/inference.json", folder / "benchmarks")
+    for name in ("inference.json", "updates.json"):
+        shutil.copy(ROOT / "benchmarks" / name, folder / "benchmarks")
     return folder / "results"
 
 
-@pytest.mark.parametrize("name", ["article", "1989", "claims"])
+@pytest.mark.parametrize("name", ["article", "1989", "claims", "beyond", "optimizers", "scaling"])
 def test_report_gives_the_committed_text(name: str, copy: Path) -> None:
     report(str(copy / f"{name}.json"))
     assert (copy / f"{name}.md").read_bytes() == (RESULTS / f"{name}.md").read_bytes()

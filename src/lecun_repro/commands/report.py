@@ -63,6 +63,7 @@ def report(results: str = "results/article.json") -> None:
     elif name == beyond.NAME and beside.is_file():
         tried = beyond.load_tried(path.with_name(f"{name}_choice.json"))
         scaling = load_tested(path.with_name("scaling.json"))
+        scaling = {row: of_row for row, of_row in scaling.items() if row not in rows}  # which has the teachers
         shown = save(beyond.figures(rows, path, scaling), path.parent)
         readings = beyond.load_readings(path.with_name(f"{name}_readings.json"))
         plain_loop = beyond.plain_seconds(path.parent)
