@@ -30,13 +30,14 @@ BY_DEFAULT = (
     "row", [pytest.param(row, marks=pytest.mark.drawn if row in BY_DEFAULT else pytest.mark.slow) for row in CONFIGS]
 )
 def test_fits_a_shortened_run_or_a_single_update(row: str, capsys: pytest.CaptureFixture[str]) -> None:
-    given = configuration(str(CONFIGS[row]))[0]["data"]["batch_size"]
+    config = configuration(str(CONFIGS[row]))[0]
+    given = config["data"]["batch_size"]
     batch, whole = 60 if given == "full" else min(given, 30), row in BY_DEFAULT
     flags = "--data.source digits --data.draw article --data.train_size 60 --data.test_size 40 --model.compile false"
     flags += f" --data.batch_size {given if given == 'full' else batch} --trainer.max_epochs 2"
     flags += " --trainer.check_val_every_n_epoch 1 --data.frame article"
     flags += "" if whole else " --trainer.fast_dev_run true"
-    if "taught" in row:
+    if config["model"]["head"]["class_path"] == "lecun_repro.Taught":
         main(["fit", "--config", str(CONFIGS["teacher"]), *flags.split()[:-2], "--trainer.max_epochs", "1"])
         flags += " --data.copies 2 --model.head.teachers lightning_logs/teacher/version_0/checkpoints/last.ckpt"
     capsys.readouterr()
