@@ -228,7 +228,7 @@ def test_traced_equals_its_own_step(name: str, traced: list) -> None:
 
 
 # Each compiles for twenty seconds: with every commit a few, whose graphs are the most different.
-ALSO_SLOW = ("Remembers", "cycled")
+ALSO_SLOW = ("RMSprop", "NAdam", "Remembers", "cycled")
 COMPILED = [pytest.param(name, marks=pytest.mark.slow if name in ALSO_SLOW else pytest.mark.full) for name in CASES]
 
 

@@ -250,10 +250,9 @@ def test_a_smaller_last_update_is_left_to_the_eager_path() -> None:
     assert compiled.ready(case.examples(1))
 
 
+@pytest.mark.slow
 @needs_compiler
-@pytest.mark.parametrize(
-    "name", [pytest.param("dampened", marks=pytest.mark.full), pytest.param("adam", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("name", ["dampened", "adam"])
 def test_state_goes_on_in_a_plain_optimizer_and_back(name: str) -> None:
     case = COVERING[name]
     first, second, third = (case.examples(20, seed) for seed in range(3))
