@@ -60,7 +60,7 @@ FLAGS = [
     ("--model.network.init=x", "model.network.init_args.init", "x", "article, paper"),
     ("--model.head=CrossEntropy --model.head.smoothing=1", "model.head.init_args.smoothing", "1.0", "0 to below 1"),
     ("--data.frame=paper", "data.frame", "paper", "article, the only one of digits"),
-    ("--data.frame=tight", "data.frame", "tight", "article, paper"),
+    ("--data.frame=tight", "data.frame", "tight", "article, paper, normalised"),
     ("--data.augment=[Distortion]", "data.augment", "[Distortion]", "a subclass of Augmentation"),
     ("--data.augment=[Elastic] --data.augment.grid=1", "data.augment[0].init_args.grid", "1", "from 2 to 16"),
     ("--data.augment=[Affine] --data.augment.turn=1", "data.augment.init_args.turn", "unknown key", "rotation"),

@@ -197,7 +197,7 @@ def test_a_drawing_becomes_the_pixels_of_the_reference(browser: webdriver.Chrome
     np.testing.assert_allclose(reduced(browser, strokes), framed, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("frame", ["article", "paper"])
+@pytest.mark.parametrize("frame", ["article", "paper", "normalised"])
 def test_a_page_reduces_drawings_in_the_frame_of_its_network(
     frame: str, browser: webdriver.Chrome, tmp_path: Path
 ) -> None:

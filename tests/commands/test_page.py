@@ -98,7 +98,10 @@ def test_a_holdout_is_named_as_such(saved, data_of) -> None:
     assert (data["trained_on"], data["split"], data["n"], data["misses"]) == (9, "holdout", 4, 1)
 
 
-@pytest.mark.parametrize(("data", "frame"), [({"frame": "paper"}, "paper"), ({}, "article"), (None, "article")])
+@pytest.mark.parametrize(
+    ("data", "frame"),
+    [({"frame": "paper"}, "paper"), ({"frame": "normalised"}, "normalised"), ({}, "article"), (None, "article")],
+)
 def test_a_page_has_the_frame_of_its_network(data: Any, frame: str, saved, data_of) -> None:
     framed = saved | {"config": {"data": data}}
     assert data_of(page(DigitClassifier(ConvNet1989(), TanhMSE()), framed)[0])["frame"] == frame

@@ -56,17 +56,53 @@ def test_in_the_paper_s_frame_the_box_of_the_digit_fills_the_field() -> None:
     assert torch.equal(mnist.to_16x16(noise, "paper"), expected)
 
 
+def moments(image: np.ndarray) -> tuple[float, float, float, float, float]:
+    """Of ink from 0: means in x and y, slant, and standard deviations in width, without the slant, and height."""
+    y, x = (axis.ravel() for axis in np.mgrid[: image.shape[0], : image.shape[1]])
+    weights = image.ravel()
+    (vx, covariance), (_, vy) = np.cov(x, y, aweights=weights, ddof=0)
+    upright = np.sqrt(vx - covariance**2 / vy)
+    return np.average(x, weights=weights), np.average(y, weights=weights), covariance / vy, upright, np.sqrt(vy)
+
+
+@pytest.mark.parametrize(("slant", "width", "height"), [(0, 3, 14), (0.4, 6, 14), (-0.6, 5, 18), (0.2, 10, 10)])
+def test_a_normalised_digit_is_upright_in_the_middle_and_of_about_equal_size(slant, width, height) -> None:
+    y, x = np.mgrid[:28, :28]
+    bar = (np.abs(x - 15 - slant * (y - 12)) <= width / 2) & (np.abs(y - 12) <= height / 2)  # off the middle
+    image = (255 * bar).astype(np.uint8)
+    shown = mnist.to_16x16(image[None], "normalised")[0, 0].numpy() + 1
+    *_, width_before, height_before = moments(image)
+    mean_x, mean_y, slant_after, width_after, height_after = moments(shown)
+    assert (mean_x, mean_y) == pytest.approx((7.5, 7.5), abs=0.2)
+    assert slant_after == pytest.approx(0, abs=0.05)
+    # Half of the way, and 24 pixels are 16. Bilinear reading widens what is narrow.
+    assert width_after == pytest.approx(np.sqrt(width_before * mnist.WIDTH) / 1.5, rel=0.15)
+    assert height_after == pytest.approx(np.sqrt(height_before * mnist.HEIGHT) / 1.5, rel=0.05)
+
+
+@pytest.mark.parametrize("place", [None, (14, 14), (0, 27)])
+def test_an_image_without_extent_can_be_normalised(place) -> None:
+    image = np.zeros((1, 28, 28), np.uint8)
+    if place:
+        image[(0, *place)] = 255
+    shown = mnist.to_16x16(image, "normalised")
+    assert shown.isfinite().all() and shown.shape == (1, 1, 16, 16)
+    assert float(shown.min()) == -1 and (float(shown.max()) > -1) == (place is not None)
+
+
 def test_digits_come_in_the_frame_that_is_asked_for(small_mnist) -> None:
     arguments = {"train_size": 30, "test_size": 20, "root": small_mnist.write().root}
-    article, paper, default = (
-        DigitsDataModule(**arguments, **frame) for frame in ({"frame": "article"}, {"frame": "paper"}, {})
+    article, paper, normalised, default = (
+        DigitsDataModule(**arguments, **frame)
+        for frame in ({"frame": "article"}, {"frame": "paper"}, {"frame": "normalised"}, {})
     )
-    for data in (article, paper, default):
+    for data in (article, paper, normalised, default):
         data.setup()
     rows = mnist.MNIST().order("article").test[:20]
-    assert torch.equal(paper.splits["test"].images, mnist.to_16x16(small_mnist.images["test"][rows], "paper"))
+    for data, frame in ((paper, "paper"), (normalised, "normalised")):
+        assert torch.equal(data.splits["test"].images, mnist.to_16x16(small_mnist.images["test"][rows], frame))
+        assert not torch.equal(article.train.images, data.train.images)
     assert torch.equal(article.train.images, default.train.images)
-    assert not torch.equal(article.train.images, paper.train.images)
 
 
 @pytest.mark.parametrize("source", ["digits", "usps"])

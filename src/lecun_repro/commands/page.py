@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from lecun_repro.data.sources.mnist import MARGINS
 from lecun_repro.errors import BadArgument
 from lecun_repro.models.base import ACTIVATIONS
 from lecun_repro.models.convnet import ConvNet1989
@@ -87,7 +88,7 @@ def origin(saved: dict[str, Any]) -> dict[str, Any]:
         "title": BY_ROW[row].title if isinstance(row, str) and row in BY_ROW else None,
         "seed": config.get("seed_everything") if isinstance(config.get("seed_everything"), int) else None,
         "source": str(data.get("source")) if isinstance(data, dict) else None,
-        "frame": "paper" if isinstance(data, dict) and data.get("frame") == "paper" else "article",
+        "frame": next((frame for frame in MARGINS if isinstance(data, dict) and data.get("frame") == frame), "article"),
         "trained_on": results["train"]["n"] if "train" in results else None,
         "split": tested,
         "n": results[tested]["n"] if tested else None,

@@ -37,9 +37,9 @@ class DigitsDataModule(LightningDataModule):
         train_size: Number of training digits, if not the draw's own.
         test_size: Number of test digits, if not the draw's own; 10000 are all of MNIST's. What the test file has beyond
             them and the draw's own, the split `unseen`, is evaluated once, after the last pass.
-        frame: What of MNIST's 28x28 pixels is reduced to 16x16: `article` (all, with their margins of 4 pixels) or
-            `paper` (the middle 24x24, so that the digit fills the field as the paper's digits do). Images to
-            predict are framed likewise.
+        frame: What of MNIST's 28x28 pixels is reduced to 16x16: `article` (all, with their margins of 4 pixels),
+            `paper` (the middle 24x24, so that the digit fills the field as the paper's digits do) or `normalised` (as
+            large, but each digit upright and of about equal size). Images to predict are framed likewise.
         holdout: Number of training digits, the last ones, that are kept out of training and evaluated in the
             place of the test digits and the unseen ones, which are then not loaded.
         fold: In the place of `holdout`, `k/n` keeps the k-th of n equal parts of the training digits out, `2/5` say; n

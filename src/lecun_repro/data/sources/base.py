@@ -13,7 +13,7 @@ from lecun_repro.data.draws import Draw, DrawName, in_file_order, permuted
 from lecun_repro.data.splits import Split
 from lecun_repro.errors import BadArgument
 
-FrameName = Literal["article", "paper"]
+FrameName = Literal["article", "paper", "normalised"]
 
 
 class Source(ABC):
