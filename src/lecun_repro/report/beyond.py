@@ -43,7 +43,8 @@ PLAIN = {"row1": BASELINE, "row5": MODERN}  # what benchmarks/updates.py calls t
 # The speed run: rows of the article, and the error of each that is to be reached in as little training as possible.
 FAST = {"fast_row_1": (BASELINE, 4.65), "fast_row_5": (MODERN, 1.90)}
 FEW_DIGITS = 7_291
-AFTER = {"6_50k": "4_frame", "8_normalised": "5_taught", "9_50k_normalised": "7_50k_taught"}  # rows that follow another than the one before them
+# Rows that follow another than the one before them.
+AFTER = {"6_50k": "4_frame", "8_normalised": "5_taught", "9_50k_normalised": "7_50k_taught"}
 
 
 class Reading(NamedTuple):

@@ -165,7 +165,7 @@ def as_text(fields: Mapping[str, Any]) -> str:
 
 
 def read_split(value: Any, place: str) -> SplitResult:
-    """A JSON object as a split's result; those of older versions say nothing of rejection.
+    """A JSON object as a split's result; a collected one need not list what is missed, nor say anything of rejection.
 
     Raises:
         UserError: See `record`; and counts that contradict one another.
@@ -177,7 +177,7 @@ def read_split(value: Any, place: str) -> SplitResult:
         ("misses", misses <= n, f"an integer from 0 to {n}"),
         ("error", 0 <= split.error <= 100, "a number from 0 to 100"),
         ("missed", distinct(split.missed, misses, n), f"{misses} different integers from 0 to {n - 1}"),
-        ("predicted", len(split.predicted) == misses and max(split.predicted, default=0) < 10, f"{misses} digits"),
+        ("predicted", max(split.predicted, default=0) < 10 and len(split.predicted) in (0, misses), f"{misses} digits"),
         ("rejection", split.rejection is None or len(split.rejection) == len(SHARES), f"{len(SHARES)} numbers"),
     ):
         if not good:
@@ -186,7 +186,7 @@ def read_split(value: Any, place: str) -> SplitResult:
 
 
 def distinct(places: list[int], count: int, n: int) -> bool:
-    return len(set(places)) == len(places) == count and max(places, default=0) < n
+    return len(set(places)) == len(places) and len(places) in (0, count) and max(places, default=0) < n
 
 
 class Divergence(NamedTuple):
