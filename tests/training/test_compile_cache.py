@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch._inductor import config as inductor_config
-from torch._inductor.cpu_vec_isa import pick_vec_isa
+from torch._inductor.cpu_vec_isa import VecISA, pick_vec_isa
 
 from lecun_repro.training import compile_cache as packages
 from lecun_repro.training import private_files
@@ -73,6 +73,32 @@ def assert_refused(reason: str) -> None:
     with pytest.raises(CompileError, match=reason) as caught:
         load_or_build(*small())
     assert "\n" not in str(caught.value)
+
+
+# What a processor can do
+
+
+class Vectors(VecISA):
+    """Some vector instructions."""
+
+    def __init__(self, name: str) -> None:
+        self._arch_flags = name
+
+
+def test_vectors_are_probed_from_the_widest_until_one_passes_and_not_again(cache: Path, monkeypatch) -> None:
+    made: list[tuple[str, str]] = []
+
+    def check_build(isa: Vectors, code: str) -> bool:
+        made.append((isa.build_arch_flags(), code))
+        return isa.build_arch_flags() != "tiles"
+
+    monkeypatch.setattr(VecISA, "check_build", check_build)
+    names = ("tiles", "wide", "narrow")
+    for _ in range(2):
+        with packages._probes_kept(cache, "g++ 1"):
+            assert [Vectors(name).check_build("sum") for name in names] == [False, True, True]
+            assert Vectors("wide").check_build("dot")
+    assert made == [("tiles", "sum"), ("wide", "sum"), ("wide", "dot"), ("tiles", "sum")]
 
 
 # The name of a package

@@ -65,7 +65,7 @@ class Tried(NamedTuple):
     presentations: int
     train_error: float  # percent, as are the others
     holdout_error: float
-    zip_error: float
+    zip_error: float | None  # None where the zip-code digits cannot be shown likewise
     seconds: float
     note: str = ""
 
@@ -382,7 +382,8 @@ def tried_table(tried: Sequence[Tried]) -> str:
     for each in tried:
         line = [f"`{each.config}`", each.compared, f"`{each.flags}`" if each.flags else ""]
         line += [f"{each.presentations / 1e6:.1f}"]
-        line += [f"{error:.2f}" for error in (each.train_error, each.holdout_error, each.zip_error)]
+        read = (each.train_error, each.holdout_error, each.zip_error)
+        line += [NONE if error is None else f"{error:.2f}" for error in read]
         lines.append([*line, f"{each.seconds:.0f}"])
     header = ["config", "compared", "flags", "digits shown, millions", "train error %", "error % on 52,709 held out"]
     notes = "".join(f"\n\n{each.note}" for each in tried if each.note)

@@ -268,18 +268,24 @@ def _vector_instructions() -> str:
 
 @contextmanager
 def _probes_kept(packages: Path, version: str) -> Iterator[None]:
-    """Inductor's probes that passed leave an empty file here, and are not made again.
+    """Inductor's probes that passed leave an empty file here, and are not made again; those of narrower vectors never.
 
     A probe compiles a program with certain vector instructions and runs it, for a second or two. Inductor keeps the
-    program: one that is cut short, as the process was killed, is to it a processor without those instructions.
+    program: one that is cut short, as the process was killed, is to it a processor without those instructions. It goes
+    from the widest instructions to the narrowest with one program, and makes all probes to use one; what has wide ones
+    has the narrower.
     """
     check_build = VecISA.check_build
+    programs: set[str] = set()  # that passed with the widest
 
     def remembered(isa: VecISA, code: str) -> bool:
+        if code in programs:
+            return True
         facts = code, isa.build_arch_flags(), version, torch.__version__, _processor()
         mark = packages / f"probed-{hashlib.sha256(repr(facts).encode()).hexdigest()[:32]}"
         passed = mark.exists() or check_build(isa, code)
         if passed:
+            programs.add(code)
             with suppress(OSError):  # of a folder that is only to be read
                 mark.touch(mode=0o600)
         return passed
