@@ -193,7 +193,7 @@ def test_a_drawing_becomes_the_pixels_of_the_reference(browser: webdriver.Chrome
     difference = np.abs(ours.astype(int) - expected)
     assert difference.max() <= 16
     assert (difference > 0).mean() < 0.01
-    framed = to_16x16(ours[None], "paper")[0, 0].numpy()  # as the network's digits were
+    framed = to_16x16(ours[None], "normalised")[0, 0].numpy()  # as the network's digits were
     np.testing.assert_allclose(reduced(browser, strokes), framed, rtol=0, atol=1e-6)
 
 
@@ -392,7 +392,7 @@ def test_says_what_it_is(browser: webdriver.Chrome) -> None:
     text = " ".join(browser.find_element(By.TAG_NAME, "main").text.split())
     for fact in (
         "9,760 parameters",
-        "5_taught",
+        "8_normalised",
         "seed 1337",
         "misreads 16, or 0.80 %",
         "1,068",

@@ -22,7 +22,7 @@ QUICKSTART = str(ROOT / "configs/quickstart.yaml")
 
 def test_the_shipped_ones_are_the_best_row_s_and_say_how_they_were_made() -> None:
     saved = load_checkpoint(SHIPPED)["lecun_repro"]
-    assert saved["command"].startswith("lecun-repro fit --config lightning_logs/5_taught/seed_1337_")
+    assert saved["command"].startswith("lecun-repro fit --config lightning_logs/8_normalised/seed_1337_")
     results = final_results(saved)
     assert results["train"]["n"] == 7291
     assert results["test"]["n"] == 2007
@@ -37,7 +37,7 @@ def test_predict_and_export_use_them_and_say_so(capfd: pytest.CaptureFixture[str
     drawn.save("two.png")
     main(["predict", "--data.images", "two.png", "--output", "two.csv"])
     assert Path("two.csv").read_text().splitlines()[1].startswith("two.png,2,0.9")
-    told = "no --ckpt_path, so the network that ships with the package: row 5_taught, seed 1337, "
+    told = "no --ckpt_path, so the network that ships with the package: row 8_normalised, seed 1337, "
     assert told in capfd.readouterr().err
     main(["export", "--to", "digits.html"])
     assert told in capfd.readouterr().err
