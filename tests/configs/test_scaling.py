@@ -12,7 +12,7 @@ from lecun_repro.data.plan import plan
 FOLDER = Path(__file__).parents[2] / "configs" / "scaling"
 TEXTS = {path.stem: path.read_text() for path in sorted(FOLDER.glob("*.yaml"))}
 CONFIGS = {row: configuration(str(FOLDER / f"{row}.yaml"))[0] for row in TEXTS}
-TAUGHT = configuration(str(FOLDER.with_name("beyond") / "5_taught.yaml"))[0]
+TAUGHT = configuration(str(FOLDER.with_name("beyond") / "8_normalised.yaml"))[0]
 
 
 def passes(config: dict[str, Any]) -> int:
