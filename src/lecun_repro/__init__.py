@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lecun_repro.data.distortions import Affine as Affine
     from lecun_repro.data.distortions import Elastic as Elastic
     from lecun_repro.data.sources.base import Source as Source
+    from lecun_repro.data.sources.mnist import to_16x16 as to_16x16
     from lecun_repro.data.splits import Split as Split
     from lecun_repro.models.base import Network as Network
     from lecun_repro.models.convnet import ConvNet1989 as ConvNet1989
@@ -58,7 +59,7 @@ _ROOMS = {
     "WideConvNet": "models.wide",
 }
 
-_FUNCTIONS = {"load": "cli.build"}
+_FUNCTIONS = {"load": "cli.build", "to_16x16": "data.sources.mnist"}
 
 CLASSES = list(_ROOMS)
 __all__ = [*_ROOMS, *_FUNCTIONS]
