@@ -56,7 +56,7 @@ def test_inference_of_each_row_with_each_engine(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "results.json").read_text())
     assert found["weights"] == "initial"
     measured = {(m["engine"], m["row"]): m for m in found["measurements"]}
-    rows = ("1_baseline", "3_adamw", "4_shift", "5_24_maps", "5_48_maps", "5_dropout_relu", "5_taught")
+    rows = ("1_baseline", "3_adamw", "4_shift", "5_24_maps", "5_48_maps", "5_dropout_relu", "8_normalised")
     assert list(measured) == [(engine, row) for engine in ("eager", "onnx") for row in rows]
     for (_, row), m in measured.items():
         for name in ("latency_us", "images_per_second", "latency_over_row1", "batch_time_over_row1"):

@@ -137,7 +137,7 @@ def story_figure(rows: Rows, beside: Path) -> Figure:
         seeds_and_mean(axes, x, all_digits(article[row]), ORANGE)
         titles.append(row.partition("_")[2].replace("_", "\n"))
         x += 1
-    for row, results in rows.items():
+    for row, results in sorted(rows.items(), key=lambda item: (item[1][0].train.n, item[0])):
         seeds_and_mean(axes, x, all_digits(results), BLUE)
         axes.annotate(f"{np.mean(all_digits(results)):.2f}", (x, np.mean(all_digits(results))), (9, 4),
                       textcoords="offset points", fontsize=9, color=BLUE)  # fmt: skip
@@ -146,7 +146,7 @@ def story_figure(rows: Rows, beside: Path) -> Figure:
     axes.plot([], [], "D", color=VERMILION, markerfacecolor="none", label="2022: the article, one seed, 2,007 digits")
     axes.plot([], [], "o", color=ORANGE, label="its rows, ours: mean, 95 % interval, each seed")
     axes.plot([], [], "o", color=BLUE, label="beyond: the same network, the same digits")
-    axes.set_xticks(range(x), titles, fontsize=8)
+    axes.set_xticks(range(x), titles, fontsize=7)
     axes.set_yscale("log")
     ticks = [0.5, 1, 2, 3, 4, 5]
     axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
