@@ -395,6 +395,7 @@ def test_says_what_it_is(browser: webdriver.Chrome) -> None:
         "8_normalised",
         "seed 1337",
         "misreads 5, or 0.25 %",
+        "made upright",
         "1,068",
         "2,592",
         "5,790",
