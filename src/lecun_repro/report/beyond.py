@@ -179,7 +179,7 @@ def scaling_figure(scaling: Rows, longest: Rows) -> Figure:
             BY_ROW[MODERN].test_error, color=VERMILION, linestyle="--", linewidth=1, label="the article's best"
         )
         axes.set_xscale("log")
-        apart = [x for before, x in zip([0.0, *at], at, strict=False) if x > 1.1 * before]  # where a number has room
+        apart = [x for before, x in zip([0.0, *at], at, strict=False) if x > 1.25 * before]  # where a number has room
         axes.set_xticks(apart, [f"{x:,.0f}" if x > 100 else f"{x:.1f}" for x in apart], fontsize=8, rotation=30)
         axes.set_xticks([], minor=True)
         axes.set_ylim(bottom=0)
