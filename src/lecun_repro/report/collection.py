@@ -108,8 +108,8 @@ def brief(record: dict[str, Any]) -> dict[str, Any]:
 
     def shorter(split: str, content: dict[str, Any]) -> dict[str, Any]:
         unread = {"missed", "predicted"} if split.endswith("_raw") else {"predicted"} if split == "train" else set()
-        no_rejection = {} if record.get("source") == "usps" else {"rejection": None}
-        return content | {name: [] for name in sorted(unread)} | no_rejection
+        dropped = () if record.get("source") == "usps" else ("rejection",)
+        return {name: [] if name in unread else value for name, value in content.items() if name not in dropped}
 
     splits = {name: content for name, content in record.items() if isinstance(content, dict) and "misses" in content}
     return record | {name: shorter(name, content) for name, content in splits.items()}
