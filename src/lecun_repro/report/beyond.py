@@ -145,7 +145,7 @@ def story_figure(rows: Rows, beside: Path) -> Figure:
         x += 1
     axes.plot([], [], "D", color=VERMILION, markerfacecolor="none", label="2022: the article, one seed, 2,007 digits")
     axes.plot([], [], "o", color=ORANGE, label="its rows, ours: mean, 95 % interval, each seed")
-    axes.plot([], [], "o", color=BLUE, label="beyond: the same network, the same digits")
+    axes.plot([], [], "o", color=BLUE, label="beyond: the same network; the same digits but for 50k")
     axes.set_xticks(range(x), titles, fontsize=7)
     axes.set_yscale("log")
     ticks = [0.5, 1, 2, 3, 4, 5]
