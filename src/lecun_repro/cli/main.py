@@ -18,7 +18,7 @@ from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, LRSchedulerTypeTuple
-from lightning.pytorch.loggers import Logger
+from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
 from torch.optim import Optimizer
@@ -28,7 +28,7 @@ import lecun_repro
 from lecun_repro.cli.after_fit import said_last
 from lecun_repro.cli.checks import at_fault, check
 from lecun_repro.cli.config_files import check_sections, found, load_config
-from lecun_repro.cli.help import HelpfulParser, set_subcommand_help
+from lecun_repro.cli.help import HelpfulParser
 from lecun_repro.cli.overlays import in_full
 from lecun_repro.cli.parser import LINKED, config_flags, flags, with_optimizer
 from lecun_repro.cli.paths import check_paths, may_download
@@ -40,7 +40,7 @@ from lecun_repro.errors import BadArgument, UserError, one_line, prefixed, print
 from lecun_repro.models.base import Network
 from lecun_repro.models.heads import Head, Taught
 from lecun_repro.runs.checkpoints import CHECKPOINT, checkpoint_config, load_checkpoint
-from lecun_repro.runs.folders import FolderLogger, claimed, with_folders
+from lecun_repro.runs.folders import LOGS, FolderLogger, claimed
 from lecun_repro.runs.last_pass import LastPass, place_checkpoints
 from lecun_repro.runs.loading import load_into, start_from
 from lecun_repro.runs.progress import CountUpdates, FitProgress
@@ -114,10 +114,6 @@ class DigitsCLI(LightningCLI):
             group.add_argument("--from_weights", type=str | None, default=None)
         parser.set_help(subcommand)  # type: ignore[attr-defined]
         return parser
-
-    def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
-        super()._add_subcommands(parser, **kwargs)
-        set_subcommand_help(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses and checks, so that nothing is built from what could not run."""
@@ -271,8 +267,9 @@ class DigitsCLI(LightningCLI):
         specs = self.config[self.subcommand].trainer.logger
         spec = specs[0] if isinstance(specs, list) else specs
         arguments = spec.get("init_args", {}) if isinstance(spec, Namespace) else {}
-        row = arguments.get("name") or self.row or self.trainer.loggers[0].name or "lightning_logs"
-        loggers = with_folders(self.trainer.loggers, row, arguments.get("version"))
+        row = arguments.get("name") or self.row or self.trainer.loggers[0].name or LOGS
+        have = [logger for logger in self.trainer.loggers if isinstance(logger, FolderLogger)]
+        loggers = have or [CSVLogger(LOGS, row, arguments.get("version"))]  # one that only names a folder
         self.trainer.names_folder = loggers[0]  # type: ignore[attr-defined]
         return loggers
 
@@ -298,21 +295,21 @@ def with_checkpoint_config(args: list[str], trusted: Sequence[str] = ()) -> list
     """
     if not args or args[0] not in ("validate", "test", "predict"):
         return args
+    given = {arg.partition("=")[0] for arg in args}
     paths = [value for name, value in flags(args[1:]) if name == "--ckpt_path" and value is not None]
-    if args[0] == "predict" and not {"--ckpt_path", *OTHERWISE} & {arg.partition("=")[0] for arg in args}:
+    if args[0] == "predict" and not {"--ckpt_path", *OTHERWISE} & given:
         paths = [shipped_weights()]
         args = [*args, f"--ckpt_path={paths[0]}"]
     if not paths:
-        if not {*OTHERWISE, "--print_config"} & {arg.partition("=")[0] for arg in args}:
+        if not {*OTHERWISE, "--print_config"} & given:
             raise BadArgument("ckpt_path", "missing", CHECKPOINT)
         return args
     saved = load_checkpoint(paths[-1])["lecun_repro"]
     try:
         config = json.dumps(checkpoint_config(saved, [*trusted, *(value for _, value in flags(args[1:]) if value)]))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise BadArgument(
-            "ckpt_path", f"{paths[-1]}, which {one_line(str(error))}", "a checkpoint that fit wrote"
-        ) from None
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        what = f"{paths[-1]}, which {one_line(str(error))}"
+        raise BadArgument("ckpt_path", what, "a checkpoint that fit wrote") from None
     # Of this machine's files a checkpoint names none, in whatever way it may try.
     places = [f"--data.{name}=null" for name in LOCAL]
     return [args[0], "--config", config, *places, *args[1:]]

@@ -1,13 +1,14 @@
 """Where a fit may write: into a folder of its own, under a `save_dir` that its user agreed to."""
 
 import os
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from jsonargparse._util import import_object
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from lecun_repro.errors import BadArgument
 from lecun_repro.files import sweep
@@ -25,17 +26,8 @@ LOGS = "lightning_logs"
 FolderLogger = TensorBoardLogger | CSVLogger
 
 
-def with_folders(loggers: Sequence[Logger], row: str, version: int | str | None) -> list[FolderLogger]:
-    """The loggers that have such a folder, of which the first is the run's.
-
-    Where none has, one that only names it: `lightning_logs/<row>/version_N`.
-    """
-    have = [logger for logger in loggers if isinstance(logger, FolderLogger)]
-    return have or [CSVLogger(LOGS, row, version)]
-
-
 def save_dir(logger: Any) -> str:
-    """The same of a logger that is only configured: what the folders of its rows lie in."""
+    """What the folders of a configured logger's rows lie in."""
     names = isinstance(logger, dict) and issubclass(import_object(logger["class_path"]), FolderLogger)
     return logger["init_args"]["save_dir"] if names else LOGS
 
@@ -64,21 +56,13 @@ def claimed(*loggers: FolderLogger) -> Iterator[None]:
             versions.setdefault(logger.root_dir, logger.version)
             if path not in taken:
                 taken.add(path)
-                locks.callback(release, _lock(path))
+                try:
+                    locks.callback(release, lock(path))
+                except BlockingIOError:
+                    what = f"{path}, where another fit is writing"
+                    raise BadArgument(f"{LOGGER}.version", what, "a folder of its own") from None
                 sweep(path)
         yield
-
-
-def _lock(path: Path) -> int | None:
-    try:
-        return lock(path)
-    except BlockingIOError:
-        raise BadArgument(f"{LOGGER}.version", f"{path}, where another fit is writing", "a folder of its own") from None
-
-
-def release(descriptor: int | None) -> None:
-    if descriptor is not None:
-        os.close(descriptor)
 
 
 def _make(logger: FolderLogger) -> Path:
@@ -120,14 +104,39 @@ def lock(path: Path) -> int | None:
     return descriptor
 
 
+def release(descriptor: int | None) -> None:
+    if descriptor is not None:
+        os.close(descriptor)
+
+
+@contextmanager
+def alone(folder: Path, pause: float, check: Callable[[], Any] = lambda: None) -> Iterator[None]:
+    """Keeps the other threads and processes that ask for it out of a folder while the block runs.
+
+    Args:
+        folder: The folder.
+        pause: Seconds until the folder is asked for again while another one has it.
+        check: Called each time before it is asked for; what it raises ends the waiting.
+    """
+    while True:
+        check()
+        try:
+            descriptor = lock(folder)
+            break
+        except BlockingIOError:
+            time.sleep(pause)
+    try:
+        yield
+    finally:
+        release(descriptor)
+
+
 def in_use(path: Path) -> bool:
     """Whether another process is writing into a run's folder."""
     try:
-        descriptor = lock(path)
+        release(lock(path))
     except BlockingIOError:
         return True
     except OSError:  # not there, or not to be read, which the fit itself will tell
-        return False
-    if descriptor is not None:
-        os.close(descriptor)
+        pass
     return False

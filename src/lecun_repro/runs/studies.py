@@ -4,7 +4,6 @@ import hashlib
 import inspect
 import json
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 from jsonargparse._util import import_object
 
 from lecun_repro.errors import BadArgument, UserError, one_line, shown
-from lecun_repro.runs.folders import lock
+from lecun_repro.runs.folders import alone, lock
 from lecun_repro.runs.resume import differences, flat
 
 try:
@@ -109,7 +108,7 @@ class Studies:
         self.folder, self.name, self.sampler, self.seed, self.pruner = folder, name, sampler, seed, pruner
         (folder / "running").mkdir(parents=True, exist_ok=True)
         journal = (folder / JOURNAL).resolve()  # Optuna never gives up a killed process's lock beside a relative path
-        with self._alone():
+        with alone(self.folder, pause=0.02):
             mend(journal)
             try:
                 self.storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
@@ -137,7 +136,7 @@ class Studies:
         """
         study, held = self.study(), None
         study._thread_local.in_optimize_loop = True  # a sampler with nothing left then says so by a flag
-        with self._alone():
+        with alone(self.folder, pause=0.02):
             for left in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
                 if (held := self._hold(left.number)) is None:
                     continue
@@ -169,21 +168,6 @@ class Studies:
     def _release(self, number: int, held: int) -> None:
         (self.folder / "running" / str(number)).unlink(missing_ok=True)
         os.close(held)
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Waits for the other threads and processes that take a trial."""
-        while True:
-            try:
-                descriptor = lock(self.folder)
-                break
-            except BlockingIOError:
-                time.sleep(0.02)
-        try:
-            yield
-        finally:
-            if descriptor is not None:
-                os.close(descriptor)
 
 
 def changes(now: dict[str, Any], before: dict[str, Any], compared: Iterable[str]) -> str:

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from lecun_repro.errors import BadArgument
 from lecun_repro.files import write_atomically
 from lecun_repro.models.base import Network
 from lecun_repro.models.heads import Taught
-from lecun_repro.runs.folders import lock, release
+from lecun_repro.runs.folders import alone
 from lecun_repro.runs.loading import network_of
 from lecun_repro.runs.signals import StopAfterBlock
 from lecun_repro.runs.weights import digest
@@ -74,21 +73,12 @@ def lessons(
         return said(teachers, data, check)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{key(teachers, data)}.npy"
-    while True:  # another run may be at it
-        check()
-        try:
-            descriptor = lock(folder)
-            break
-        except BlockingIOError:
-            time.sleep(0.5)
-    try:
+    with alone(folder, 0.5, check):  # another run may be at it
         if (kept := read(path, (copies, n, 10))) is None:
             kept = said(teachers, data, check)
             np.save(buffer := io.BytesIO(), kept.numpy(), allow_pickle=False)
             write_atomically(path, buffer.getbuffer())
         return kept
-    finally:
-        release(descriptor)
 
 
 def key(teachers: Sequence[Network], data: DigitsDataModule) -> str:
