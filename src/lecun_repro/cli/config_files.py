@@ -11,13 +11,14 @@ from jsonargparse._loaders_dumpers import get_yaml_default_loader
 import lecun_repro
 from lecun_repro.cli.hints import described
 from lecun_repro.errors import BadArgument
-from lecun_repro.runs.checkpoints import MOST_VALUES
+from lecun_repro.runs.checkpoints import MOST_VALUES, values_of
 from lecun_repro.runs.identity import public_names
 
 _PACKAGE = Path(lecun_repro.__file__).parent
 # Of an installed package in it; of a clone, where they lie at the top.
 PACKAGED = next(filter(Path.is_dir, (_PACKAGE / "configs", _PACKAGE.parents[1] / "configs")), _PACKAGE / "configs")
 
+FILE = "a YAML file, or what lecun-repro configs lists, such as quickstart"
 DEEPEST = 50  # values of a configuration within one another; a real one has eight
 
 
@@ -68,7 +69,7 @@ def load_config(path_or_braces: str) -> dict[str, Any]:
         text, name = _read(Path(path_or_braces)), path_or_braces
     try:
         tree = yaml.load(public_names(text), Loader=_Loader)
-        _count(tree)
+        list(values_of(tree, MOST_VALUES, DEEPEST))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark else ""
@@ -79,9 +80,7 @@ def load_config(path_or_braces: str) -> dict[str, Any]:
     except ValueError as error:  # such as a date or a number of too many digits
         raise BadArgument("config", f"{name}: {error}", "YAML of plain values") from None
     if tree is None:
-        raise BadArgument(
-            "config", f"{name}: empty", "a YAML file, or what lecun-repro configs lists, such as quickstart"
-        )
+        raise BadArgument("config", f"{name}: empty", FILE)
     if not isinstance(tree, dict):
         raise BadArgument("config", f"{name}: {described(type(tree))}", "a YAML mapping of keys to values")
     return with_source(tree)
@@ -112,22 +111,7 @@ def _read(path: Path) -> str:
     except (OSError, ValueError) as error:  # ValueError: also a name that is none
         known: dict[type, str] = {FileNotFoundError: "no such file", IsADirectoryError: "a directory"}
         problem = known.get(type(error)) or getattr(error, "strerror", None) or str(error)
-        raise BadArgument(
-            "config", f"{path}: {problem}", "a YAML file, or what lecun-repro configs lists, such as quickstart"
-        ) from None
-
-
-def _count(tree: Any) -> int:
-    """Values in a tree, every alias followed; OverflowError if there are too many, or too many within one another."""
-    stack, n = [(tree, 0)], 0
-    while stack:
-        value, depth = stack.pop()
-        n += 1
-        if n > MOST_VALUES or depth > DEEPEST:
-            raise OverflowError
-        inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-        stack += [(item, depth + 1) for item in inside]
-    return n
+        raise BadArgument("config", f"{path}: {problem}", FILE) from None
 
 
 def check_sections(tree: dict[str, Any], linked: dict[str, str]) -> None:

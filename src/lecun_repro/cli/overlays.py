@@ -13,12 +13,12 @@ import yaml
 
 from lecun_repro.cli.config_files import PACKAGED, _Loader, found, load_config, packaged
 from lecun_repro.errors import BadArgument
-from lecun_repro.runs.identity import public_names
+from lecun_repro.runs.identity import public_names, value_at
 
 CONFIG = ("--config", "-c")
 # Flags of a section or a class, whose value may be a file too.
 PARTS = ("--trainer", "--model", "--data", "--optimizer", "--lr_scheduler", "--model.network", "--model.head")
-NAME = ("trainer", "logger", "init_args", "name")
+NAME = "trainer.logger.init_args.name"
 
 
 def in_full(args: Sequence[str]) -> list[str]:
@@ -102,7 +102,7 @@ def configuration(file: str, named: Collection[str] = ()) -> tuple[dict[str, Any
     _, full = levels.pop()
     for at, change in reversed(levels):
         full = merged(full, change)
-        if _at(full, NAME) is not None and _at(change, NAME) is None and not in_braces:
+        if value_at(full, NAME) is not None and value_at(change, NAME) is None and not in_braces:
             full = merged(full, {"trainer": {"logger": {"init_args": {"name": at.stem}}}})
     return full, chain[1:]
 
@@ -130,13 +130,6 @@ def _same_class(one: Any, other: Any) -> bool:
     if not module or not other_module:
         return name == other_name
     return getattr(sys.modules.get(module), name, one) == getattr(sys.modules.get(other_module), other_name, other)
-
-
-def _at(tree: Any, keys: Sequence[str]) -> Any:
-    """What stands in a tree at the last of `keys`, each within the one before; None where nothing does."""
-    for key in keys:
-        tree = tree.get(key) if isinstance(tree, dict) else None
-    return tree
 
 
 class _Dumper(yaml.SafeDumper):

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from lecun_repro.cli.config_files import load_config
 from lecun_repro.cli.parser import flags
 from lecun_repro.errors import BadArgument
+from lecun_repro.runs.identity import value_at
 
 RANGE = "{low: …, high: …}, low below high, and log: true (from above 0) or step: a number above 0"
 RANGE_KEYS: dict[str, Any] = {"low": None, "high": None, "log": False, "step": None}
@@ -59,11 +60,10 @@ def load_space(path: str) -> dict[str, Any]:
     except BadArgument as error:
         raise BadArgument("space", error.given, "a YAML file such as configs/search/adamw.yaml") from None
     tree = _read(content, "")
-    names = [name for name, _ in leaves(tree)]
-    if not names:
+    if next(leaves(tree), None) is None:
         raise BadArgument("space", path, f"a range or a list of choices for one key at least: {RANGE}, or […, …]")
     for key, instead in OF_THE_SEARCH.items():
-        if _value_at(tree, key) is not None:
+        if value_at(tree, key) is not None:
             raise BadArgument(key, "in a space", instead)
     return tree
 
@@ -177,9 +177,3 @@ def _plain(name: str) -> str:
     """A name as a flag may have it: without branches and `init_args`."""
     parts = [part.partition("[")[0] for part in name.split(".")]
     return ".".join(part for part in parts if part != "init_args")
-
-
-def _value_at(tree: Any, key: str) -> Any:
-    for part in key.split("."):
-        tree = tree.get(part) if isinstance(tree, dict) else None
-    return tree

@@ -4,6 +4,7 @@ torch's own safe loading sees to it that nothing in one can run. What it lets th
 archives that unpack to more than they are, classes that would be imported, and contents of another network.
 """
 
+import math
 import os
 import pickle
 import pickletools
@@ -93,7 +94,7 @@ def load_checkpoint(path: str | Path, key: str = "ckpt_path") -> dict[str, Any]:
     check_format(saved, key, str(path))
     try:
         list(values_of(saved, MOST_SAVED))
-    except ValueError as error:
+    except OverflowError as error:
         raise refused(f"which {error}") from None
     return checkpoint
 
@@ -107,6 +108,7 @@ def checkpoint_config(saved: dict[str, Any], named: Sequence[str]) -> dict[str, 
 
     Raises:
         ValueError: There is none, or it names a class that is neither ours, nor torch's, nor the user's.
+        OverflowError: It has more than MOST_VALUES.
     """
     config = saved.get("config")
     if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
@@ -141,13 +143,18 @@ def flag_for(name: str, config: dict[str, Any]) -> str:
     return f"--trust {name} of export"
 
 
-def values_of(tree: Any, most: int) -> Iterator[Any]:
-    """All values of a tree, every alias followed; ValueError for more than `most`, as of one that contains itself."""
-    stack, n = [tree], 0
+def values_of(tree: Any, most: int, deepest: float = math.inf) -> Iterator[Any]:
+    """All values of a tree, every alias followed.
+
+    Raises:
+        OverflowError: More than `most`, as of one that contains itself, or one within more than `deepest` others.
+    """
+    stack, n = [(tree, 0)], 0
     while stack:
-        value = stack.pop()
+        value, depth = stack.pop()
         yield value
-        stack += value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+        inside = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+        stack += [(item, depth + 1) for item in inside]
         n += 1
-        if n > most:
-            raise ValueError(f"holds more than {most:,} values")
+        if n > most or depth > deepest:
+            raise OverflowError(f"holds more than {most:,} values")

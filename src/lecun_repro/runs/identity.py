@@ -152,6 +152,15 @@ def strings(tree: Any) -> Iterator[str]:
             yield from strings(value)
 
 
+def value_at(tree: Any, key: str, default: Any = None) -> Any:
+    """What stands in a tree at a dotted key; `default` where nothing does."""
+    for name in key.split("."):
+        if not isinstance(tree, dict) or name not in tree:
+            return default
+        tree = tree[name]
+    return tree
+
+
 def own_files(path: str) -> list[Path]:
     """The files of an import path's class and its bases that are neither ours, nor installed, nor Python's own."""
     module, _, name = path.rpartition(".")

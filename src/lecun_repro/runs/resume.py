@@ -5,7 +5,7 @@ from typing import Any
 
 from lecun_repro.errors import BadArgument, one_line, shown
 from lecun_repro.runs.checkpoints import TRUSTED
-from lecun_repro.runs.identity import ORIGIN, PLACES, Made, canonical, sources, strings
+from lecun_repro.runs.identity import ORIGIN, PLACES, Made, canonical, sources, strings, value_at
 from lecun_repro.runs.loading import weights_digest
 
 # How long to train, which is looked at by itself, and how updates are computed.
@@ -13,6 +13,7 @@ MAY_CHANGE = {"trainer.max_epochs", "trainer.max_steps", "trainer.max_time", "mo
 SECTIONS = ("seed_everything", "data", "model", "optimizer", "lr_scheduler", "trainer")
 LOCAL = ("root", "images")  # arguments of the data that name files of one machine
 SOURCES = "sources"
+DEFAULT = "its default"  # what a canonical configuration leaves out
 
 
 def carried(config: dict[str, Any]) -> dict[str, Any]:
@@ -86,7 +87,7 @@ def differences(
     theirs = flat(canonical(compared(before), lambda name: name in named or str(name).startswith(TRUSTED)))
     for key in sorted({*ours, *theirs}.difference(may_change)):
         if key not in ours or key not in theirs or ours[key] != theirs[key]:
-            yield key, ours.get(key, value_at(now, key)), theirs.get(key, value_at(before, key))
+            yield key, ours.get(key, value_at(now, key, DEFAULT)), theirs.get(key, value_at(before, key, DEFAULT))
     for name, digest in now[SOURCES].items():
         former = before.get(SOURCES, {}).get(name, digest)
         if digest != former:
@@ -102,12 +103,3 @@ def flat(tree: Any, key: str = "") -> dict[str, Any]:
         return {key: tree}
     prefix = f"{key}." if key else ""
     return {path: value for name, part in inside.items() for path, value in flat(part, f"{prefix}{name}").items()}
-
-
-def value_at(config: Any, key: str) -> Any:
-    """The value of a dotted key in a resolved configuration, which a canonical one leaves out at its default."""
-    for name in key.split("."):
-        if not isinstance(config, dict) or name not in config:
-            return "its default"
-        config = config[name]
-    return config
