@@ -65,26 +65,18 @@ READER_LEFT = (
 
 
 class Program(DigitsCLI):
-    """The trainer's subcommands, with the others in the list of the help.
+    """The trainer's subcommands, with the others in the list of the help; `main` takes those first.
 
-    Attributes:
-        in_full: Whether the others have their flags, which are only completed here: `main` takes these commands first.
+    For a shell that completes flags, the others have theirs.
     """
-
-    in_full = False
 
     def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
         super()._add_subcommands(parser, **kwargs)
+        completes = self.asked.startswith(COMPLETION)
         for name, line in COMMANDS.items():
-            other = command(name)[1] if self.in_full else DigitsParser(description=line)
+            other = command(name)[1] if completes else DigitsParser(description=line)
             parser._subcommands_action.add_subcommand(name, other, help=line)  # type: ignore[union-attr]
         set_subcommand_help(parser)
-
-
-class Completed(Program):
-    """The same, for a shell that completes commands and flags."""
-
-    in_full = True
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         with mock.patch("jsonargparse._completions.get_all_subclass_paths", offered):
@@ -155,8 +147,7 @@ def _main(arguments: list[str], started: float, signals: StopSignals) -> None:
         if arguments[0] in COMMANDS:
             run_command(arguments[0], arguments[1:])
         else:
-            program = Completed if arguments[0].startswith(COMPLETION) else Program
-            run(with_checkpoint_config(with_images(arguments)), started, program)
+            run(with_checkpoint_config(with_images(arguments)), started, Program)
     except (UserError, DataError, Diverged) as error:
         fail(str(error), 2)
     except MisconfigurationException as error:

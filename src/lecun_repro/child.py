@@ -26,15 +26,12 @@ if __name__ == "__main__":
     if hasattr(os, "setpgrp"):
         os.setpgrp()
     if sys.argv[1:2] == [SERVE]:
-        import lecun_repro
         import lecun_repro.__main__
 
         for name in lecun_repro.__all__:
             getattr(lecun_repro, name)
         serve(int(sys.argv[2]))
         os.setpgrp()  # from here on a run
-    # Modules of one's own in the working directory are found, but none in place of an installed one: it comes last.
-    sys.path.append(os.getcwd())
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
     from lecun_repro.__main__ import main

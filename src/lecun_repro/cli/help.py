@@ -1,8 +1,6 @@
 """`--help`: model and data first, with the arguments of all classes that go there, and Lightning's trainer last."""
 
 import argparse
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from lightning.pytorch.cli import LightningArgumentParser
 
@@ -56,15 +54,18 @@ EVALUATING = {
 OF_A_CHECKPOINT = "That of the checkpoint. Named, a class of your own is trusted, and imported."
 OTHERS = "The other flags of `fit` are taken as well, as its YAML files are; those of training have no effect."
 OFFERED = ("precision", "gradient_clip_algorithm")  # of what is supported in part; of the others there is no choice
+REFUSED = {f"trainer.{name}" for name in SUPPORTED if name not in OFFERED}
 TO_GO_ON = "A checkpoint that `fit` wrote, a local file to go on from."
 
 
 class HelpfulParser(DigitsParser):
     """A parser whose help is for those who train digits."""
 
+    subcommand = ""  # of the trainer, whose help this is
+
     def set_help(self, subcommand: str) -> None:
         """Puts the help of one of the trainer's subcommands into words."""
-        self.description = SUBCOMMANDS[subcommand]
+        self.subcommand, self.description = subcommand, SUBCOMMANDS[subcommand]
         needed = {"fit": "--config FILE", "predict": "[IMAGE ...]"}.get(subcommand, "--ckpt_path FILE")
         self.usage = f"lecun-repro {subcommand} {needed} [options]"
         for action in self._actions:
@@ -92,30 +93,26 @@ class HelpfulParser(DigitsParser):
         self._action_groups = [group for group in self._action_groups if group not in last] + last
 
     def format_help(self) -> str:
-        with self._refused_left_out():
-            text = super().format_help()
-        if self.description not in SUBCOMMANDS.values():
+        # For the help alone, as a suppressed argument would be left out of configurations as well.
+        left_out = [(action, action.help) for action in self._actions if self._is_left_out(action.dest)]
+        for action, _ in left_out:
+            action.help = argparse.SUPPRESS
+        text = super().format_help()
+        for action, told in left_out:
+            action.help = told
+        if not self.subcommand:
             return text
-        if self.description != SUBCOMMANDS["fit"]:
+        if self.subcommand != "fit":
             return f"{text}\n{OTHERS}\n"
         before, trainer = text.split(TITLES["trainer"])  # the last of the groups
         classes = [class_help(key, base) for key, base in BASES.items()]
         return f"{before}{''.join(classes)}{TITLES['trainer']}{trainer}"
 
-    @contextmanager
-    def _refused_left_out(self) -> Iterator[None]:
-        """For the help alone, as a suppressed argument would be left out of configurations as well."""
-        refused = {f"trainer.{name}" for name in SUPPORTED if name not in OFFERED}
-        refused |= set() if self.description == SUBCOMMANDS["predict"] else {"data.images"}
-        evaluates = self.description in SUBCOMMANDS.values() and self.description != SUBCOMMANDS["fit"]
-        refused |= {action.dest for action in self._actions} - EVALUATING if evaluates else set()
-        actions = [action for action in self._actions if action.dest in refused]
-        helps = [action.help for action in actions]
-        for action in actions:
-            action.help = argparse.SUPPRESS
-        yield
-        for action, text in zip(actions, helps, strict=True):
-            action.help = text
+    def _is_left_out(self, key: str) -> bool:
+        """Whether an argument is refused anyway, or has no effect where nothing is trained."""
+        if self.subcommand not in ("", "fit") and key not in EVALUATING:
+            return True
+        return key in REFUSED or (key == "data.images" and self.subcommand != "predict")
 
 
 def set_subcommand_help(parser: LightningArgumentParser) -> None:
