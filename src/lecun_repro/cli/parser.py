@@ -64,7 +64,7 @@ class DigitsParser(LightningArgumentParser):
             default = subdefaults.get(key)
             if value == default and key in subdefaults:
                 del subcfg[key]
-            elif is_spec(value):
+            elif isinstance(value, dict) and "class_path" in value:
                 of_class = ActionTypeHint.get_class_parser(value["class_path"]).get_defaults().as_dict()
                 self._dump_delete_default_entries(arguments := value.pop("init_args", {}), of_class)
                 subcfg[key] = value | ({"init_args": arguments} if arguments else {})
@@ -199,11 +199,6 @@ def with_optimizer(kind: Any, optimizer: Optimizer, **kwargs: Any) -> Any:
         if name in kwargs and awaiting_optimizer(hint) is not hint:
             kwargs[name] = [make(optimizer) for make in kwargs[name]]
     return kind(optimizer=optimizer, **kwargs)
-
-
-def is_spec(value: Any) -> bool:
-    """Whether it is a class in a configuration, with its arguments."""
-    return isinstance(value, dict) and "class_path" in value
 
 
 def unknown_key(key: str, keys: Sequence[str]) -> BadArgument:

@@ -90,9 +90,7 @@ class FitProgress(ProgressBar):
         if self.bar is not None:
             self.bar.set_description(f"pass {trainer.current_epoch + 1}/{trainer.max_epochs}", refresh=False)
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         if self.bar is not None:
             self.bar.update(trainer.global_step - self.bar.n)
 
