@@ -49,6 +49,39 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture
+def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Writes a module of the user's own: its name, by which it can be imported, and its source."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+
+    def write(name: str, source: str) -> None:
+        (tmp_path / f"{name}.py").write_text(source)
+
+    return write
+
+
+@pytest.fixture
+def refused(capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs a command that is refused before it prints or writes anything; gives the one line that says why."""
+
+    def run(*args: object) -> str:
+        from lecun_repro.__main__ import main
+
+        before = sorted(Path().rglob("*"))
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main([str(arg) for arg in args])
+        out, err = capfd.readouterr()
+        (line,) = err.splitlines()
+        assert (end.value.code, out) == (2, "")
+        assert line.startswith("lecun-repro: error: ") and len(line) < 800
+        assert sorted(Path().rglob("*")) == before
+        return line.removeprefix("lecun-repro: error: ")
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def own_server(compile_cache: Path) -> Iterator[tuple[Callable, Callable]]:
     """What fits are forked from as a command has it; and one for all tests, started by the first that needs it."""

@@ -1,6 +1,6 @@
 """Every bad key or value is one line that names the key, what was given and what is allowed."""
 
-import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,31 +13,24 @@ pytestmark = pytest.mark.usefixtures("own_folder")
 
 ROOT = Path(__file__).parents[2]
 QUICKSTART = str(ROOT / "configs/quickstart.yaml")
-SHORT = ["--trainer.max_epochs=1", "--data.train_size=20", "--model.compile=false"]
+FIT = ["fit", "--config", QUICKSTART, "--trainer.max_epochs=1", "--data.train_size=20", "--model.compile=false"]
 
 
-def error_of(args: list[str], capfd: pytest.CaptureFixture[str]) -> str:
-    """The one line of a command line that is refused before anything is built or written."""
-    before = sorted(Path().rglob("*"))
-    with pytest.raises(SystemExit) as end:
-        main(args)
-    out, err = capfd.readouterr()
-    assert end.value.code == 2
-    assert not out
-    assert err.count("\n") == 1
-    assert err.startswith("lecun-repro: error: ")
-    for noise in ("Traceback", "usage:", "jsonargparse", "<class", "typing."):
-        assert noise not in err
-    assert sorted(Path().rglob("*")) == before
-    return err.removeprefix("lecun-repro: error: ").strip()
+@pytest.fixture
+def check(refused: Callable[..., str]) -> Callable[..., None]:
+    """Takes a command line that is refused, and what its line says: the key, what was given and what is allowed."""
 
+    def of_line(args: Sequence[object], key: str, given: str, allowed: str) -> None:
+        line = refused(*args)
+        for noise in ("Traceback", "usage:", "jsonargparse", "<class", "typing."):
+            assert noise not in line
+        assert line.startswith(f"{key}: ")
+        before, separator, after = line.removeprefix(f"{key}: ").partition("; allowed: ")
+        assert separator
+        assert given in before
+        assert allowed in after
 
-def check(line: str, key: str, given: str, allowed: str) -> None:
-    assert line.startswith(f"{key}: ")
-    before, separator, after = line.removeprefix(f"{key}: ").partition("; allowed: ")
-    assert separator
-    assert given in before
-    assert allowed in after
+    return of_line
 
 
 # One line each: flags after the quickstart's configuration; the key, what was given, what is allowed.
@@ -188,14 +181,13 @@ FLAGS = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize("flags, key, given, allowed", FLAGS, ids=[case[0] for case in FLAGS])
-def test_flags(flags: str, key: str, given: str, allowed: str, capfd: pytest.CaptureFixture[str]) -> None:
-    check(error_of(["fit", "--config", QUICKSTART, *SHORT, *flags.split()], capfd), key, given, allowed)
+def test_flags(flags: str, key: str, given: str, allowed: str, check) -> None:
+    check([*FIT, *flags.split()], key, given, allowed)
 
 
-def test_a_logger_whose_package_is_missing(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_logger_whose_package_is_missing(check, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lightning.pytorch.loggers.wandb._WANDB_AVAILABLE", RequirementCache("wandb>999"))
-    line = error_of(["fit", "--config", QUICKSTART, *SHORT, "--trainer.logger=WandbLogger"], capfd)
-    check(line, "trainer.logger", "WandbLogger", "pip install")
+    check([*FIT, "--trainer.logger=WandbLogger"], "trainer.logger", "WandbLogger", "pip install")
 
 
 # YAML laid over the quickstart's.
@@ -244,9 +236,9 @@ YAML = [
 
 
 @pytest.mark.parametrize("text, key, given, allowed", YAML, ids=[case[0] for case in YAML])
-def test_yaml(text: str, key: str, given: str, allowed: str, capfd, tmp_path: Path) -> None:
-    (tmp_path / "bad.yaml").write_text(text)
-    check(error_of(["fit", "--config", QUICKSTART, "--config", "bad.yaml"], capfd), key, given, allowed)
+def test_yaml(text: str, key: str, given: str, allowed: str, check) -> None:
+    Path("bad.yaml").write_text(text)
+    check(["fit", "--config", QUICKSTART, "--config", "bad.yaml"], key, given, allowed)
 
 
 FILES = [
@@ -278,9 +270,9 @@ FILES = [
 
 
 @pytest.mark.parametrize("content, given, allowed", FILES, ids=range(len(FILES)))
-def test_files(content: bytes, given: str, allowed: str, capfd, tmp_path: Path) -> None:
-    (tmp_path / "bad.yaml").write_bytes(content)
-    check(error_of(["fit", "--config", "bad.yaml"], capfd), "config", given, allowed)
+def test_files(content: bytes, given: str, allowed: str, check) -> None:
+    Path("bad.yaml").write_bytes(content)
+    check(["fit", "--config", "bad.yaml"], "config", given, allowed)
 
 
 LINES = [
@@ -303,72 +295,58 @@ LINES = [
 
 
 @pytest.mark.parametrize("args, key, given, allowed", LINES, ids=[" ".join(case[0]) for case in LINES])
-def test_command_lines(args: list[str], key: str, given: str, allowed: str, capfd) -> None:
-    check(error_of(args, capfd), key, given, allowed)
+def test_command_lines(args: list[str], key: str, given: str, allowed: str, check) -> None:
+    check(args, key, given, allowed)
 
 
-def test_a_message_gives_a_terminal_no_orders(capfd: pytest.CaptureFixture[str]) -> None:
-    line = error_of(["fit", "--config", QUICKSTART, *SHORT, "--data.source=\x1b[31mred\u202e\x07"], capfd)
-    check(line, "data.source", r"\x1b[31mred\u202e\x07", "digits, mnist, usps")
+def test_a_message_gives_a_terminal_no_orders(check) -> None:
+    source = "\x1b[31mred\u202e\x07"
+    check([*FIT, f"--data.source={source}"], "data.source", r"\x1b[31mred\u202e\x07", "digits, mnist, usps")
 
 
-@pytest.mark.parametrize("key", ["optimizer", "lr_scheduler", "model.network", "model.head", "trainer.logger"])
-@pytest.mark.parametrize("name", ["Trap", "trap"])
+OWN = """
+from pathlib import Path
+from lightning.pytorch import Callback
+from torch.optim import SGD, Optimizer
+class Trap:
+    def __init__(self, *a, **k): Path('called').touch()
+def trap(*a, **k): Path('called').touch()
+def callback(*a, **k) -> Callback: Path('called').touch()
+def optimizer(params, *a, **k) -> Optimizer: Path('called').touch()
+class Untyped(SGD):
+    def __init__(self, params, what=None): super().__init__(params, lr=0.1)
+"""
+UNTYPED = '{"class_path": "of_traps.Untyped", "init_args": {"what": {"class_path": "of_traps.Trap"}}}'
+KEYS = ("optimizer", "lr_scheduler", "model.network", "model.head", "trainer.logger")
+CLASSES = [
+    *((key, f"of_traps.{name}", key, f"of_traps.{name}", "a subclass of") for key in KEYS for name in ("Trap", "trap")),
+    # A function is no class, whatever it says it returns.
+    ("trainer.callbacks", "of_traps.callback", "trainer.callbacks.class_path", "of_traps.callback", "a class, "),
+    ("optimizer", "of_traps.optimizer", "optimizer.class_path", "of_traps.optimizer", "a class, "),
+    ("optimizer", UNTYPED, "optimizer.init_args.what.class_path", "of_traps.Trap", "a plain value"),
+]
+
+
+@pytest.mark.parametrize("flag, value, key, given, allowed", CLASSES, ids=[" ".join(case[:2]) for case in CLASSES])
 def test_a_class_path_is_never_called_before_its_type_is_known(
-    key: str, name: str, capfd, tmp_path, monkeypatch
+    flag: str, value: str, key: str, given: str, allowed: str, check, own_module
 ) -> None:
-    (tmp_path / "traps.py").write_text(
-        "from pathlib import Path\n"
-        "class Trap:\n    def __init__(self, *a, **k): Path('called').touch()\n"
-        "def trap(*a, **k): Path('called').touch()\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr("sys.dont_write_bytecode", True)
-    line = error_of(["fit", "--config", QUICKSTART, *SHORT, f"--{key}=traps.{name}"], capfd)
-    check(line, key, f"traps.{name}", "a subclass of")
-
-
-@pytest.mark.parametrize(
-    "key, base, params", [("trainer.callbacks", "Callback", ""), ("optimizer", "Optimizer", "params, ")]
-)
-def test_a_function_is_no_class_whatever_it_says_it_returns(
-    key: str, base: str, params: str, capfd, tmp_path, monkeypatch
-) -> None:
-    (tmp_path / f"of_{base}.py").write_text(
-        "from pathlib import Path\nfrom lightning.pytorch import Callback\nfrom torch.optim import Optimizer\n"
-        f"def trap({params}*a, **k) -> {base}: Path('called').touch()\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr("sys.dont_write_bytecode", True)
-    line = error_of(["fit", "--config", QUICKSTART, *SHORT, f"--{key}=of_{base}.trap"], capfd)
-    check(line, f"{key}.class_path", f"of_{base}.trap", "a class, ")
-
-
-def test_a_class_path_where_no_type_is_known(capfd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "untyped.py").write_text(
-        "from pathlib import Path\nfrom torch.optim import SGD\n"
-        "class Untyped(SGD):\n    def __init__(self, params, what=None):\n        super().__init__(params, lr=0.1)\n"
-        "class Trap:\n    def __init__(self): Path('called').touch()\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr("sys.dont_write_bytecode", True)
-    flag = '--optimizer={"class_path": "untyped.Untyped", "init_args": {"what": {"class_path": "untyped.Trap"}}}'
-    line = error_of(["fit", "--config", QUICKSTART, *SHORT, flag], capfd)
-    check(line, "optimizer.init_args.what.class_path", "untyped.Trap", "a plain value")
+    own_module("of_traps", OWN)
+    check([*FIT, f"--{flag}={value}"], key, given, allowed)
 
 
 @pytest.mark.slow
-def test_an_optimizer_and_a_function_of_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "of_ones_own.py").write_text(
+def test_an_optimizer_and_a_function_of_the_users_own(own_module) -> None:
+    own_module(
+        "of_ones_own",
         "from torch.optim import SGD\n"
         "class Own(SGD):\n    def __init__(self, params, lr: float = 0.1):\n        super().__init__(params, lr=lr)\n"
-        "def halved(number: int) -> float:\n    return 0.5**number\n"
+        "def halved(number: int) -> float:\n    return 0.5**number\n",
     )
-    monkeypatch.syspath_prepend(tmp_path)
     flags = ["--optimizer=of_ones_own.Own", "--optimizer.lr=0.01", "--lr_scheduler=LambdaLR"]
     flags += ["--lr_scheduler.lr_lambda=of_ones_own.halved", "--trainer.max_epochs=2"]
-    main(["fit", "--config", QUICKSTART, *SHORT, *flags])
-    saved = torch.load(next(tmp_path.rglob("last.ckpt")), weights_only=True)
+    main([*FIT, *flags])
+    saved = torch.load(next(Path().rglob("last.ckpt")), weights_only=True)
     assert saved["lr_schedulers"][0]["_last_lr"] == [0.0025]
 
 
@@ -376,21 +354,16 @@ def test_missing_data_is_one_message(capfd: pytest.CaptureFixture[str], monkeypa
     monkeypatch.setattr("lecun_repro.data.sources.mnist.MIRRORS", ("http://127.0.0.1:9/",))
     monkeypatch.delenv("LECUN_REPRO_DATA", raising=False)
     with pytest.raises(SystemExit) as end:
-        main(["fit", "--config", QUICKSTART, *SHORT, "--data.source=mnist", "--trainer.logger=false"])
+        main([*FIT, "--data.source=mnist", "--trainer.logger=false"])
     err = capfd.readouterr().err
     assert end.value.code == 2
     assert err.startswith("lecun-repro: error: ")
     assert "Traceback" not in err
-    assert re.search("127.0.0.1:9", err)
-    assert "LECUN_REPRO_DATA" in err
-    assert "--data.root" in err
+    assert all(part in err for part in ("127.0.0.1:9", "LECUN_REPRO_DATA", "--data.root"))
 
 
-def test_a_module_that_cannot_be_imported_shows_its_error(tmp_path: Path, monkeypatch, capfd) -> None:
-    (tmp_path / "broken_module.py").write_text("import nowhere_at_all\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr("sys.dont_write_bytecode", True)
-    line = error_of(["fit", "--config", QUICKSTART, *SHORT, "--model.network=broken_module.Net"], capfd)
-    check(line, "model.network", "broken_module.Net", "(ModuleNotFoundError: No module named 'nowhere_at_all')")
-    line = error_of(["fit", "--config", QUICKSTART, *SHORT, "--model.network=nowhere_at_all.Net"], capfd)
-    check(line, "model.network", "nowhere_at_all.Net", "a subclass of Network")
+def test_a_module_that_cannot_be_imported_shows_its_error(check, own_module) -> None:
+    own_module("broken_module", "import nowhere_at_all\n")
+    error = "(ModuleNotFoundError: No module named 'nowhere_at_all')"
+    check([*FIT, "--model.network=broken_module.Net"], "model.network", "broken_module.Net", error)
+    check([*FIT, "--model.network=nowhere_at_all.Net"], "model.network", "nowhere_at_all.Net", "a subclass of Network")

@@ -1,6 +1,7 @@
 """A fit goes on from a checkpoint with its own configuration alone, or as a new run that starts from its weights."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ pytestmark = pytest.mark.usefixtures("own_folder")
 QUICKSTART = str(Path(__file__).parents[2] / "configs/quickstart.yaml")
 SHORT = ["--data.train_size=20", "--data.test_size=20", "--model.compile=false"]
 BOTH = ["--config", QUICKSTART, *SHORT]
+THREE = [*BOTH, "--trainer.max_epochs=3", "--trainer.logger.version=run"]
 MINE = "from lecun_repro import ConvNet1989\nclass Mine(ConvNet1989):\n    pass\n"
 
 
@@ -27,19 +29,14 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def fit(*flags: Any) -> dict[str, Any]:
     """What the fit leaves in `results.json`."""
-    main(["fit", *BOTH, "--trainer.max_epochs=3", "--trainer.logger.version=run", *map(str, flags)])
+    main(["fit", *THREE, *map(str, flags)])
     return json.loads(Path("lightning_logs/quickstart/run/results.json").read_text())
 
 
-def refused(capfd: pytest.CaptureFixture[str], *flags: Any) -> str:
-    """The one line of a fit that is refused and leaves nothing."""
-    capfd.readouterr()
-    with pytest.raises(SystemExit) as end:
-        fit(*flags)
-    (line,) = capfd.readouterr().err.splitlines()
-    assert end.value.code == 2
-    assert not Path("lightning_logs").exists()
-    return line.removeprefix("lecun-repro: error: ")
+@pytest.fixture
+def refused_fit(refused: Callable[..., str]) -> Callable[..., str]:
+    """The one line of a fit, as `fit` has them, that is refused."""
+    return lambda *flags: refused("fit", *THREE, *flags)
 
 
 OTHERS = {
@@ -63,59 +60,56 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("flag", OTHERS)
-def test_another_configuration_is_refused(flag: str, first: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    line = refused(capfd, "--ckpt_path", first, flag)
+def test_another_configuration_is_refused(flag: str, first: Path, refused_fit) -> None:
+    line = refused_fit("--ckpt_path", first, flag)
     assert line.startswith(OTHERS[flag])
     assert str(first) in line
 
 
-def test_more_passes_and_other_places_go_on(first: Path, tmp_path: Path) -> None:
+def test_more_passes_and_other_places_go_on(first: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     same = ["--data.shift=pad", "--optimizer=torch.optim.adamw.AdamW", "--optimizer.lr=3e-4", "--data.block_size=7"]
-    record = fit(
-        "--ckpt_path", first, *same, "--threads=2", f"--data.root={tmp_path}", "--trainer.max_time=00:01:00:00"
-    )
+    places = ["--threads=2", f"--data.root={tmp_path}", "--trainer.max_time=00:01:00:00"]
+    capsys.readouterr()
+    record = fit("--ckpt_path", first, *same, *places)
     assert record["curve"]["train"]["pass"] == [1, 2, 3]
     assert "origin" not in record
+    lines = [line[:25] for line in capsys.readouterr().out.splitlines() if line.startswith("eval: ")]
+    assert lines == ["eval: pass 3, split train", "eval: pass 3, split test "]
 
 
-def test_what_an_older_checkpoint_does_not_carry_is_not_compared(first: Path, capfd: pytest.CaptureFixture) -> None:
+def test_what_an_older_checkpoint_does_not_carry_is_not_compared(first: Path, refused_fit) -> None:
     content = torch.load(first, weights_only=True)
     for key in ("trainer", "sources", "from_weights"):
         del content["lecun_repro"]["config"][key]
     torch.save(content, "old.ckpt")
-    assert refused(capfd, "--ckpt_path", "old.ckpt", "--seed_everything=7").startswith(
-        "seed_everything: 7; allowed: 1337"
-    )
+    line = refused_fit("--ckpt_path", "old.ckpt", "--seed_everything=7")
+    assert line.startswith("seed_everything: 7; allowed: 1337")
     assert fit("--ckpt_path", "old.ckpt")["passes"] == 3
 
 
 @pytest.mark.parametrize("absurd", [{"trainer": 3}, {"data": [1]}, {"sources": "x"}, {"model": None}, {"optimizer": 3}])
-def test_an_absurd_configuration_is_one_line(absurd: dict, first: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_absurd_configuration_is_one_line(absurd: dict, first: Path, refused_fit, own_module) -> None:
     content = torch.load(first, weights_only=True)
     content["lecun_repro"]["config"] |= absurd
     torch.save(content, "bad.ckpt")
     own = ["--model.network=own_network_to_resume.Mine"] if "sources" in absurd else []
-    Path("own_network_to_resume.py").write_text(MINE)
-    assert refused(capfd, "--ckpt_path", "bad.ckpt", *own)
+    own_module("own_network_to_resume", MINE)
+    assert refused_fit("--ckpt_path", "bad.ckpt", *own)
 
 
-def test_a_former_class_is_not_imported(
-    first: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    Path("trap_to_resume.py").write_text("from pathlib import Path\nPath('imported').touch()\n")
-    monkeypatch.syspath_prepend(str(Path.cwd()))
+def test_a_former_class_is_not_imported(first: Path, refused_fit, own_module) -> None:
+    own_module("trap_to_resume", "from pathlib import Path\nPath('imported').touch()\n")
     content = torch.load(first, weights_only=True)
     content["lecun_repro"]["config"]["optimizer"]["class_path"] = "trap_to_resume.Trap"
     torch.save(content, "bad.ckpt")
-    line = refused(capfd, "--ckpt_path", "bad.ckpt")
+    line = refused_fit("--ckpt_path", "bad.ckpt")
     assert line.startswith("optimizer.class_path: torch.optim.AdamW; allowed: trap_to_resume.Trap, as in")
-    assert not Path("imported").exists()
 
 
 # New runs
 
 
-def test_a_new_run_starts_from_the_weights_alone(first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_run_starts_from_the_weights_alone(first: Path) -> None:
     record = fit("--from_weights", first, "--optimizer.lr=0", "--optimizer.weight_decay=0", "--seed_everything=7")
     assert record["curve"]["train"]["pass"] == [1, 2, 3]  # the counter starts anew
     assert record["updates"] == 60
@@ -129,7 +123,7 @@ def test_a_new_run_starts_from_the_weights_alone(first: Path, monkeypatch: pytes
 
 
 @pytest.mark.slow
-def test_the_origin_is_part_of_the_identity(first: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_origin_is_part_of_the_identity(first: Path, refused_fit) -> None:
     Path("same.ckpt").write_bytes(first.read_bytes())
     content = torch.load(first, weights_only=True)
     next(iter(content["state_dict"].values()))[0] += 1
@@ -142,7 +136,7 @@ def test_the_origin_is_part_of_the_identity(first: Path, capfd: pytest.CaptureFi
     assert len(set(hashes)) == 3
     Path("lightning_logs").rename("before")
     last = "before/quickstart/run/checkpoints/last.ckpt"  # of the run without an origin
-    assert refused(capfd, "--ckpt_path", last, "--from_weights", first).startswith("from_weights: ")
+    assert refused_fit("--ckpt_path", last, "--from_weights", first).startswith("from_weights: ")
 
 
 @pytest.mark.slow
@@ -154,7 +148,7 @@ def test_a_run_from_weights_goes_on_as_any_other(first: Path) -> None:
     assert {k: v for k, v in resumed.items() if k not in times} == {k: v for k, v in whole.items() if k not in times}
 
 
-def test_weights_that_are_none(first: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_weights_that_are_none(first: Path, refused_fit) -> None:
     content = torch.load(first, weights_only=True)
     name = next(iter(content["state_dict"]))
     for change, line in (
@@ -164,29 +158,25 @@ def test_weights_that_are_none(first: Path, capfd: pytest.CaptureFixture[str]) -
     ):
         content["state_dict"][name] = change
         torch.save(content, "bad.ckpt")
-        assert refused(capfd, "--from_weights", "bad.ckpt").startswith(f"from_weights: bad.ckpt, {line}")
-    assert refused(capfd, "--from_weights", "nowhere.ckpt").startswith("from_weights: nowhere.ckpt, no such file")
-    assert refused(capfd, "--from_weights", "http://a/b.ckpt").startswith(
-        "from_weights: http://a/b.ckpt; allowed: a local"
-    )
+        assert refused_fit("--from_weights", "bad.ckpt").startswith(f"from_weights: bad.ckpt, {line}")
+    for path, line in (("nowhere.ckpt", ", no such file"), ("http://a/b.ckpt", "; allowed: a local")):
+        assert refused_fit("--from_weights", path).startswith(f"from_weights: {path}{line}")
 
 
 # The user's own classes
 
 
 @pytest.mark.slow
-def test_an_edited_network_is_another_run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(Path.cwd()))
-    monkeypatch.setattr("sys.dont_write_bytecode", True)
-    Path("edited_network.py").write_text(MINE)
+def test_an_edited_network_is_another_run(refused_fit, own_module) -> None:
+    own_module("edited_network", MINE)
     own = "--model.network=edited_network.Mine"
     before, again = fit(own)["config_hash"], fit(own)["config_hash"]
-    Path("edited_network.py").write_text(f"{MINE}    scale = 2\n")
+    own_module("edited_network", f"{MINE}    scale = 2\n")
     assert fit(own)["config_hash"] != before == again
-    Path("edited_network.py").write_text(MINE)
+    own_module("edited_network", MINE)
     assert fit(own)["config_hash"] == before
     Path("lightning_logs").rename("before")
-    Path("edited_network.py").write_text(f"{MINE}    scale = 2\n")
-    line = refused(capfd, own, "--ckpt_path", "before/quickstart/run/checkpoints/last.ckpt")
+    own_module("edited_network", f"{MINE}    scale = 2\n")
+    line = refused_fit(own, "--ckpt_path", "before/quickstart/run/checkpoints/last.ckpt")
     assert line.startswith("edited_network.Mine: source ")
     assert "; allowed: source " in line
