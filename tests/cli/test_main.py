@@ -19,7 +19,6 @@ from lecun_repro.cli.build import resolve
 from lecun_repro.cli.main import DigitsCLI, with_checkpoint_config
 from lecun_repro.cli.main import run as run_cli
 from lecun_repro.cli.predictions import accuracy, prediction_table, with_images
-from lecun_repro.cli.trainer import DigitsTrainer
 from lecun_repro.data.images import READ
 from lecun_repro.training.evaluation import SplitResult
 from lecun_repro.training.module import DigitClassifier
@@ -49,41 +48,6 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fitted")
     run("fit", "--config", QUICKSTART, *SHORT, "--trainer.max_epochs=2", f"--trainer.logger.save_dir={folder}")
     return folder / "quickstart/version_0"
-
-
-# Help -----------------------------------------------------------------------------------------------------------------
-
-
-def test_top_level_help_lists_the_subcommands(capsys: pytest.CaptureFixture[str]) -> None:
-    run("--help")
-    out = capsys.readouterr().out
-    assert all(re.search(rf"^ +{name} +\w", out, re.M) for name in ("fit", "validate", "test", "predict"))
-
-
-def test_version(capsys: pytest.CaptureFixture[str]) -> None:
-    run("--version")
-    assert re.match(r"lecun-repro \d", capsys.readouterr().out)
-
-
-@pytest.mark.parametrize("kind, name", [("network", "ConvNet1989"), ("head", "CrossEntropy")])
-def test_help_of_a_class_by_its_short_name(kind: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    run("fit", f"--model.{kind}.help", name)
-    assert name in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("subcommand", ["fit", "validate", "test", "predict"])
-def test_every_argument_has_a_sentence(subcommand: str, capsys: pytest.CaptureFixture[str]) -> None:
-    run(subcommand, "--help")
-    out = capsys.readouterr().out
-    keys = ["data.source", "data.holdout", "data.root", "model.network", "model.head", "ckpt_path"]
-    for key in [*keys, *(["model.compile"] if subcommand == "fit" else [])]:  # the others do not train
-        assert re.search(rf"^ +--{key} [^\n]*\n? +\S", out, re.M), key
-    assert ("--output" in out) == (subcommand == "predict")
-    assert "weights_only" not in out
-    run("fit", "--model.network.help", "ConvNet1989")
-    text = " ".join(capsys.readouterr().out.split("Help for")[1].split())
-    for argument in ("activation", "dropout", "output_bias", "table", "seed"):
-        assert re.search(rf"--model\.network\.{argument} \S+ (--\S+ \S+ )?\w+", text.replace(",", "")), argument
 
 
 # Fit ------------------------------------------------------------------------------------------------------------------
@@ -167,14 +131,16 @@ def test_short_names(tmp_path: Path) -> None:
     assert config["model"]["network"]["init_args"]["dropout"] == 0.25
 
 
-def test_a_users_own_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "own_network.py").write_text(
-        "from lecun_repro import ConvNet1989\n"
-        "class Own(ConvNet1989):\n"
-        "    def __init__(self, dropout: float = 0.0):\n"
-        "        super().__init__(dropout=dropout)\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
+OWN = """
+from lecun_repro import ConvNet1989
+class Own(ConvNet1989):
+    def __init__(self, dropout: float = 0.0):
+        super().__init__(dropout=dropout)
+"""
+
+
+def test_a_users_own_network(tmp_path: Path, own_module) -> None:
+    own_module("own_network", OWN)
     run("fit", "--config", QUICKSTART, *SHORT, "--model.network=own_network.Own")  # dropout survives from the YAML
     assert "own_network.Own" in next(tmp_path.rglob("config.yaml")).read_text()
 
@@ -182,21 +148,6 @@ def test_a_users_own_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_no_checkpointing(tmp_path: Path) -> None:
     run("fit", "--config", QUICKSTART, *SHORT, "--trainer.enable_checkpointing=false")
     assert not list(tmp_path.rglob("*.ckpt"))
-
-
-def test_resumes(fitted: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    last = fitted / "checkpoints/last.ckpt"
-    run("fit", "--config", QUICKSTART, *SHORT, "--trainer.max_epochs=3", "--ckpt_path", last)
-    assert len(re.findall("^eval: pass 3, split ", capsys.readouterr().out, re.M)) == 2
-
-
-def test_a_fit_that_is_done_tells_its_results_again(fitted: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(
-        "fit", "--config", QUICKSTART, *SHORT, "--trainer.max_epochs=2", "--ckpt_path", fitted / "checkpoints/last.ckpt"
-    )
-    results = json.loads((fitted / "results.json").read_text())
-    shown = [line for line in capsys.readouterr().out.splitlines() if line.startswith("eval: ")]
-    assert [int(line.split()[-1]) for line in shown] == [results[split]["misses"] for split in ("train", "test")]
 
 
 def test_ctrl_c_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
@@ -444,8 +395,3 @@ def test_no_checkpoint_names_files_of_this_machine(
     assert len(out.splitlines()) == 501
     assert not err
     assert not Path("written.csv").exists()
-
-
-def test_no_argument_of_fit_leaks() -> None:
-    assert {"ckpt_path", "output"} <= set(DigitsTrainer.predict.__annotations__)
-    assert "weights_only" in DigitsCLI.subcommands()["fit"]

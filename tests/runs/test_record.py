@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from fits import TIMES, difference
 from lightning import Trainer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -25,7 +26,6 @@ from lecun_repro.training.compile_cache import compiler
 pytestmark = pytest.mark.usefixtures("own_folder")
 
 CONFIG = Path(__file__).parents[2] / "configs/article/5_dropout_relu.yaml"  # AdamW, shifts and dropout
-TIMES = ("fit_seconds", "us_per_update")
 COMPILE = [
     "false",
     pytest.param("true", marks=pytest.mark.skipif(compiler() is None, reason="there is no working C++ compiler")),
@@ -50,23 +50,6 @@ def results(folder: Path, *without: str) -> dict[str, Any]:
 
 def files(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-
-
-def assert_same(ours: Any, expected: Any, where: str = "") -> None:
-    """Equal to the last bit, through nested dictionaries and lists."""
-    assert type(ours) is type(expected), where
-    if isinstance(ours, dict):
-        assert ours.keys() == expected.keys(), where
-        for key in ours:
-            assert_same(ours[key], expected[key], f"{where}.{key}")
-    elif isinstance(ours, list | tuple):
-        assert len(ours) == len(expected), where
-        for index, pair in enumerate(zip(ours, expected, strict=True)):
-            assert_same(*pair, f"{where}[{index}]")
-    elif isinstance(ours, torch.Tensor):
-        assert torch.equal(ours, expected), where
-    else:
-        assert ours == expected, where
 
 
 # Files
@@ -249,9 +232,9 @@ def test_a_resumed_fit_is_the_undisturbed_one_to_the_last_bit(compile: str) -> N
 
     ours, expected = checkpoint(resumed), checkpoint(whole)
     for key in ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step"):
-        assert_same(ours[key], expected[key], key)
-    assert_same(ours["lecun_repro"]["curve"], expected["lecun_repro"]["curve"], "curve")
-    assert_same(results(resumed, *TIMES), results(whole, *TIMES), "results")
+        assert difference(ours[key], expected[key]) is None
+    assert difference(ours["lecun_repro"]["curve"], expected["lecun_repro"]["curve"]) is None
+    assert difference(results(resumed, *TIMES), results(whole, *TIMES)) is None
 
 
 @pytest.mark.slow
@@ -260,8 +243,8 @@ def test_a_resumed_fit_with_weight_normalization_is_the_undisturbed_one() -> Non
     whole, first = fit(*flags, 3, version="whole"), fit(*flags, 3, "--trainer.max_steps", 150, version="first")
     assert checkpoint(first)["epoch"] == 1
     resumed = fit(*flags, 3, "--ckpt_path", first / "checkpoints/last.ckpt", version="resumed")
-    assert_same(checkpoint(resumed)["state_dict"], checkpoint(whole)["state_dict"], "state_dict")
-    assert_same(results(resumed, *TIMES), results(whole, *TIMES), "results")
+    assert difference(checkpoint(resumed)["state_dict"], checkpoint(whole)["state_dict"]) is None
+    assert difference(results(resumed, *TIMES), results(whole, *TIMES)) is None
     assert results(whole)["parameters"] == 9_824
 
 
@@ -271,22 +254,25 @@ def test_passes_may_go_without_an_evaluation_but_the_last() -> None:
     seldom = fit("--trainer.max_epochs", 4, "--trainer.check_val_every_n_epoch", 2, version="seldom")
     curves = [results(folder)["curve"]["test"] for folder in (seldom, often)]
     assert curves[0]["pass"] == [2, 4]
-    assert_same(curves[0], {name: column[1::2] for name, column in curves[1].items()}, "curve")
+    assert difference(curves[0], {name: column[1::2] for name, column in curves[1].items()}) is None
     for key in ("passes", "updates", "train", "test"):
-        assert_same(results(seldom)[key], results(often)[key], key)
-    assert_same(checkpoint(seldom)["state_dict"], checkpoint(often)["state_dict"], "state_dict")
+        assert difference(results(seldom)[key], results(often)[key]) is None
+    assert difference(checkpoint(seldom)["state_dict"], checkpoint(often)["state_dict"]) is None
     flags = ["--trainer.max_epochs", 4, "--trainer.check_val_every_n_epoch", 2]
     fit("--trainer.max_epochs", 2, *flags[2:], version="cut")
     resumed = fit(*flags, "--ckpt_path", "lightning_logs/5_dropout_relu/cut/checkpoints/last.ckpt", version="resumed")
-    assert_same(results(resumed, *TIMES), results(seldom, *TIMES), "results")
+    assert difference(results(resumed, *TIMES), results(seldom, *TIMES)) is None
 
 
 def test_a_fit_that_went_to_its_end_has_nothing_left_to_do_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     whole = fit("--trainer.max_epochs", 2, version="whole")
     assert "nothing is left" not in capsys.readouterr().out
     again = fit("--trainer.max_epochs", 2, "--ckpt_path", whole / "checkpoints/last.ckpt", version="again")
-    assert "\nnothing is left to train: the checkpoint has all 2 passes; a larger --trainer." in capsys.readouterr().out
-    assert_same(results(again, *TIMES), results(whole, *TIMES), "results")
+    told = capsys.readouterr().out
+    assert "\nnothing is left to train: the checkpoint has all 2 passes; a larger --trainer." in told
+    shown = [int(line.split()[-1]) for line in told.splitlines() if line.startswith("eval: ")]
+    assert shown == [results(whole)[split]["misses"] for split in ("train", "test")]
+    assert difference(results(again, *TIMES), results(whole, *TIMES)) is None
 
 
 @pytest.mark.slow
@@ -332,17 +318,6 @@ def test_a_pass_that_max_steps_ends_is_whole() -> None:
     assert checkpoint(fit("--trainer.max_steps", 120))["global_step"] == 120
 
 
-def test_a_checkpoint_of_another_format_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    folder = fit("--trainer.max_epochs", 1)
-    saved = checkpoint(folder)
-    for number in (0, None):
-        saved["lecun_repro"]["format"] = number
-        torch.save(saved, "other.ckpt")
-        with pytest.raises((SystemExit, ValueError)) as caught:
-            fit("--trainer.max_epochs", 2, "--ckpt_path", "other.ckpt", version=f"format{number}")
-        assert "format" in str(caught.value) + capsys.readouterr().err
-
-
 # `test` and `predict` from a checkpoint alone
 
 
@@ -356,13 +331,6 @@ def test_test_prints_what_the_fit_ended_with_and_leaves_nothing(capsys: pytest.C
     assert lines == expected
     assert files(Path()) == before
     assert (folder / "results.json").read_bytes() == record
-
-
-def test_predict_makes_no_folder() -> None:
-    folder = fit("--trainer.max_epochs", 1)
-    before = files(Path())
-    main(["predict", "--ckpt_path", str(folder / "checkpoints/last.ckpt")])
-    assert files(Path()) == before
 
 
 def test_a_network_of_one_s_own_need_not_count_its_sizes() -> None:

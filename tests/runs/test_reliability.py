@@ -12,10 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "soak"))
-
 import bad_checkpoints
 import bad_configs
 import bad_data
@@ -23,6 +19,7 @@ import cases
 import changed_configs
 import fits
 import malformed_results
+import pytest
 import resume
 import same_seed
 
