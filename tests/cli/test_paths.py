@@ -9,13 +9,28 @@ import pytest
 from jsonargparse import Namespace
 
 from lecun_repro.__main__ import main
-from lecun_repro.cli.paths import check_paths, may_download
+from lecun_repro.cli.paths import check_paths, leads_out, may_download
 from lecun_repro.data.download import closed_to_downloads, obtain
 from lecun_repro.errors import BadArgument, UserError
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
 QUICKSTART = str(Path(__file__).parents[2] / "configs/quickstart.yaml")
+
+
+@pytest.mark.parametrize("path", ["lightning_logs", "a/b/../c", ".", "", "a..b", "...", "auto", "32-true"])
+def test_stays_inside(path: str) -> None:
+    assert not leads_out(path)
+
+
+@pytest.mark.parametrize("path", ["/etc", "..", "../x", "a/../../x", "~/x", "~", "$HOME/x", "s3://x/y", "file:///etc"])
+def test_leads_out(path: str) -> None:
+    assert leads_out(path)
+
+
+def test_an_absolute_path_inside_is_inside() -> None:
+    assert not leads_out(str(Path.cwd() / "logs"))
+    assert leads_out(str(Path.cwd()) + "_too")
 
 
 def logger(**arguments: object) -> Namespace:
@@ -38,6 +53,14 @@ def test_nothing_but_a_flag_of_that_key_and_value_lets_a_path_out(args: list[str
         check_paths(logger(save_dir="/"), args)
     check_paths(logger(save_dir="/"), [*args, "--trainer.logger.save_dir", "/"])
     check_paths(logger(save_dir="/"), [*args, "--trainer.logger.init_args.save_dir=/"])
+
+
+def test_a_flag_names_no_place_in_a_list() -> None:
+    config = Namespace(trainer={"callbacks": [{"class_path": "x.Y", "init_args": {"dirpath": "/elsewhere"}}]})
+    check_paths(config, ["--trainer.callbacks=Y", "--trainer.callbacks.dirpath=/elsewhere"])
+    for args in ([], ["--data.root=/elsewhere"], ["--config", "{trainer: {callbacks: [{dirpath: /elsewhere}]}}"]):
+        with pytest.raises(UserError, match=r"^trainer\.callbacks\[0\]\.init_args\.dirpath: /elsewhere; allowed: "):
+            check_paths(config, args)
 
 
 @pytest.mark.parametrize("name", ["my_class_path", "init_args_path", "dirpath"])
