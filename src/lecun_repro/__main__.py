@@ -57,11 +57,9 @@ COMMANDS = {
 COMPLETION = "--print_completion"
 OFFERED = (Optimizer, LRScheduler)
 
-READER_LEFT = (
-    errno.EPIPE,
-    errno.EBADF,
-    errno.EINVAL,
-)  # a pipe's other end, or closed from the start; the last on Windows
+# A pipe's other end, or closed from the start; the last on Windows.
+READER_LEFT = (errno.EPIPE, errno.EBADF, errno.EINVAL)
+OF_FIT = ("--optimizer", "--lr_scheduler", "--threads", "--from_weights")  # beside its flags with a dot
 
 
 class Program(DigitsCLI):
@@ -195,12 +193,7 @@ def split_flags(args: list[str]) -> tuple[list[str], list[str]]:
     own: list[str] = []
     overrides: list[str] = []
     for name, value in flags(args, lambda name: name not in ("--help", "-h")):
-        of_fit = ("." in name and not name.startswith(("--sampler.", "--pruner."))) or name in (
-            "--optimizer",
-            "--lr_scheduler",
-            "--threads",
-            "--from_weights",
-        )
+        of_fit = name in OF_FIT or ("." in name and not name.startswith(("--sampler.", "--pruner.")))
         (overrides if of_fit else own).extend([name] if value is None else [f"{name}={value}"] if name else [value])
     return own, overrides
 

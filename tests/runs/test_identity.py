@@ -9,7 +9,7 @@ import torch
 
 import lecun_repro
 from lecun_repro.__main__ import main
-from lecun_repro.runs.identity import config_hash, one_spelling, public_name, public_names
+from lecun_repro.runs.identity import config_hash, one_spelling, public_names
 
 QUICKSTART = Path(__file__).parents[2] / "configs/quickstart.yaml"
 SHORT = ["--data.train_size=20", "--data.test_size=20", "--model.compile=false"]
@@ -18,7 +18,7 @@ SHORT = ["--data.train_size=20", "--data.test_size=20", "--model.compile=false"]
 @pytest.mark.parametrize("name", lecun_repro.CLASSES)
 def test_a_public_class_has_its_public_name_in_whatever_module_it_is_or_was(name: str) -> None:
     kind = getattr(lecun_repro, name)
-    assert public_name(f"lecun_repro.once.there.{name}") == f"lecun_repro.{name}"
+    assert public_names(f"lecun_repro.once.there.{name}") == f"lecun_repro.{name}"
     assert one_spelling(f"{kind.__module__}.{name}") == f"lecun_repro.{name}"
 
 
@@ -36,7 +36,7 @@ def test_a_public_class_has_its_public_name_in_whatever_module_it_is_or_was(name
     ],
 )
 def test_other_names_stay_as_they_are(text: str) -> None:
-    assert public_name(text) == public_names(text) == text
+    assert public_names(text) == text
 
 
 def test_names_within_a_text() -> None:

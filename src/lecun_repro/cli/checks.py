@@ -71,9 +71,8 @@ def check(subcommand: str, config: Namespace) -> None:
         raise BadArgument("model.average_decay", config.model.average_decay, "a number from 0 to below 1")
     for key, base in (("model.network", Network), ("model.head", Head)):
         if import_object(path := config[key].class_path) is base:
-            raise BadArgument(
-                f"{key}.class_path", path, f"a subclass of {base.__name__}, which itself computes nothing"
-            )
+            allowed = f"a subclass of {base.__name__}, which itself computes nothing"
+            raise BadArgument(f"{key}.class_path", path, allowed)
     check_trainer(config.trainer)
     check_data(config.data, config.trainer)
     if config.data.images is not None and subcommand != "predict":
@@ -134,17 +133,15 @@ def check_passes(trainer: Namespace) -> None:
         if trainer[name] == 0:
             raise BadArgument(f"trainer.{name}", trainer[name], "a number above 0, so that every pass is evaluated")
     if passes is None and steps == -1 and trainer.max_time is None and not trainer.fast_dev_run:
-        raise BadArgument(
-            "trainer.max_epochs", "missing", "a number of passes from 1 (or trainer.max_steps or max_time)"
-        )
+        allowed = "a number of passes from 1 (or trainer.max_steps or max_time)"
+        raise BadArgument("trainer.max_epochs", "missing", allowed)
     every = 1 if trainer.check_val_every_n_epoch is None else trainer.check_val_every_n_epoch
     if every < 1:
         raise BadArgument("trainer.check_val_every_n_epoch", every, "a number of passes from 1")
     if every > 1 and not trainer.fast_dev_run and (steps != -1 or passes is None or passes < 1 or passes % every):
         whole = f"a divisor of trainer.max_epochs ({passes}), without trainer.max_steps"
-        raise BadArgument(
-            "trainer.check_val_every_n_epoch", every, f"1, or {whole}, so that the last pass is evaluated"
-        )
+        allowed = f"1, or {whole}, so that the last pass is evaluated"
+        raise BadArgument("trainer.check_val_every_n_epoch", every, allowed)
 
 
 def check_data(data: Namespace, trainer: Namespace) -> None:
@@ -197,9 +194,8 @@ def check_schedule(config: Namespace, optimizer: Optimizer) -> None:
         warnings.simplefilter("ignore")
         schedule = made_schedule("lr_scheduler", spec, optimizer)
         if isinstance(schedule, ReduceLROnPlateau) and what == "updates":
-            raise BadArgument(
-                "model.lr_interval", "step", f"epoch, as {type(schedule).__name__} looks at the loss of a pass"
-            )
+            allowed = f"epoch, as {type(schedule).__name__} looks at the loss of a pass"
+            raise BadArgument("model.lr_interval", "step", allowed)
         for number in range(min(max(steps, 1), MOST_STEPS)):
             try:
                 schedule.step(0.0) if isinstance(schedule, ReduceLROnPlateau) else schedule.step()

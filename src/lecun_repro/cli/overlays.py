@@ -86,12 +86,9 @@ def configuration(file: str, named: Collection[str] = ()) -> tuple[dict[str, Any
         real = os.path.realpath(at)
         if real in named:
             tree = _tree_of(at)
-        elif not at.is_relative_to(tree) and not at.is_relative_to(
-            Path.cwd() / "configs"
-        ):  # symbolic links within it are their owner's affair
-            raise BadArgument(
-                "base", f"{told}, outside of {tree}", "a file inside, or one that an earlier --config names"
-            )
+        elif not any(map(at.is_relative_to, (tree, Path.cwd() / "configs"))):  # links within are their owner's affair
+            allowed = "a file inside, or one that an earlier --config names"
+            raise BadArgument("base", f"{told}, outside of {tree}", allowed)
         if real in chain:
             raise BadArgument("base", f"{told}, which leads back to itself", "a file that does not start from this one")
         if not at.is_file():

@@ -38,13 +38,10 @@ class DigitsTrainer(Trainer):
     ) -> Any:
         """Predict the digits of the evaluation split, as lines of CSV, or those of image files, as a table.
 
+        Lightning's `return_predictions` and `weights_only` are ignored: what is predicted is always returned, and
+        checkpoints hold nothing else.
+
         Args:
-            model: The model.
-            dataloaders: The digits.
-            datamodule: The digits.
-            return_predictions: Ignored, they are always returned.
-            ckpt_path: The checkpoint.
-            weights_only: Ignored, a checkpoint holds nothing else.
             output: File for the lines, as CSV, which are otherwise printed.
         """
         image_digits = getattr(datamodule, "image_digits", None)

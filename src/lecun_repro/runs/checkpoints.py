@@ -121,9 +121,8 @@ def checkpoint_config(saved: dict[str, Any], named: Sequence[str]) -> dict[str, 
         names.append(source)
     for name in names:
         if not isinstance(name, str) or (name and not name.startswith(TRUSTED) and name not in named):
-            raise ValueError(
-                f"names the class {name}, which would be imported; if you trust it, {flag_for(name, taken)}"
-            )
+            way_out = f"if you trust it, {flag_for(name, taken)}"
+            raise ValueError(f"names the class {name}, which would be imported; {way_out}")
     for part in ("network", "head"):
         if not isinstance(spec := taken["model"].get(part), dict):
             raise ValueError(f"names no {part}")

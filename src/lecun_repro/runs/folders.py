@@ -70,9 +70,8 @@ def _make(logger: FolderLogger) -> Path:
     while True:
         path, root = Path(logger.log_dir), Path(os.path.expanduser(os.path.expandvars(logger.save_dir)))
         if not Path(os.path.abspath(path)).is_relative_to(os.path.abspath(root)):
-            raise BadArgument(
-                LOGGER, f"{path}, by name and version", f"names of folders below save_dir, which is {root}"
-            )
+            allowed = f"names of folders below save_dir, which is {root}"
+            raise BadArgument(LOGGER, f"{path}, by name and version", allowed)
         try:
             path.mkdir(parents=True, exist_ok=chosen)
             return path

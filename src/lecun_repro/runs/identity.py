@@ -46,24 +46,22 @@ NOT_OWN = {"lecun_repro", "torch", "lightning", *sys.stdlib_module_names}
 INSTALLED = {"site-packages", "dist-packages"}
 
 
-def public_name(path: str) -> str:
-    """The name of one of our public classes, by whatever module it is or was once spelled; any other path as it is.
+def public_names(text: str) -> str:
+    """A text, such as a YAML file, a flag or an import path, in which our public classes have their public names.
 
     `lecun_repro.network.ConvNet1989`, as older files and checkpoints have it, is `lecun_repro.ConvNet1989`.
     """
-    package, _, rest = path.partition(".")
-    name = rest.rpartition(".")[2]
-    return f"{package}.{name}" if package == "lecun_repro" and name in lecun_repro.CLASSES else path
 
+    def public(found: re.Match[str]) -> str:
+        name = found[1]
+        return f"lecun_repro.{name}" if name in lecun_repro.CLASSES else found[0]
 
-def public_names(text: str) -> str:
-    """A text, such as a YAML file or a flag, in which our public classes have their public names."""
-    return re.sub(r"(?<![\w.])lecun_repro(?:\.\w+)+", lambda found: public_name(found[0]), text)
+    return re.sub(r"(?<![\w.])lecun_repro\.(?:\w+\.)*(\w+)", public, text)
 
 
 def one_spelling(path: str) -> str:
     """The shortest import path of the class that `path` leads to, `torch.optim.AdamW` for `torch.optim.adamw.AdamW`."""
-    return get_import_path(import_object(public_name(path))) or path
+    return get_import_path(import_object(public_names(path))) or path
 
 
 class Made(NamedTuple):

@@ -61,9 +61,8 @@ def check_resumed(config: dict[str, Any], checkpoint: dict[str, Any], path: str)
     }
     for name, (least, what) in done.items():
         if (most := now["trainer"][name]) not in (None, -1) and most < least:
-            raise BadArgument(
-                f"trainer.{name}", most, f"an integer from {least}, the {what} that {path} has done, or -1 for no end"
-            )
+            allowed = f"an integer from {least}, the {what} that {path} has done, or -1 for no end"
+            raise BadArgument(f"trainer.{name}", most, allowed)
 
 
 def differences(
