@@ -50,6 +50,12 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "quickstart/version_0"
 
 
+@pytest.fixture
+def last(fitted: Path) -> Path:
+    """Its checkpoint."""
+    return fitted / "checkpoints/last.ckpt"
+
+
 # Fit ------------------------------------------------------------------------------------------------------------------
 
 
@@ -192,9 +198,9 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("subcommand", ["test", "validate"])
 @pytest.mark.parametrize("form", ["--ckpt_path={}", "--ckpt_path {}"])
 def test_evaluates_a_checkpoint(
-    subcommand: str, form: str, fitted: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    subcommand: str, form: str, fitted: Path, last: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    run(subcommand, *form.format(fitted / "checkpoints/last.ckpt").split())
+    run(subcommand, *form.format(last).split())
     out, err = capfd.readouterr()
     results = json.loads((fitted / "results.json").read_text())
     lines = [SplitResult(**results[split]).line(split) for split in ("train", "test")]
@@ -203,13 +209,12 @@ def test_evaluates_a_checkpoint(
     assert not list(tmp_path.iterdir())
 
 
-def test_flags_win_over_the_checkpoint(fitted: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run("test", "--ckpt_path", fitted / "checkpoints/last.ckpt", "--data.train_size=100", "--data.holdout=30")
+def test_flags_win_over_the_checkpoint(last: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("test", "--ckpt_path", last, "--data.train_size=100", "--data.holdout=30")
     assert "split holdout." in capsys.readouterr().out
 
 
-def test_predicts(fitted: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    last = fitted / "checkpoints/last.ckpt"
+def test_predicts(last: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     run("predict", "--ckpt_path", last)
     out, err = capfd.readouterr()
     head, *rows = out.splitlines()
@@ -233,8 +238,8 @@ def test_prediction_table() -> None:
     assert table.splitlines()[1] == "0,1,0.600000,0.300000,2"
 
 
-def test_a_test_gives_the_very_numbers_of_the_results(fitted: Path) -> None:
-    cli = run_cli(with_checkpoint_config(["test", "--ckpt_path", str(fitted / "checkpoints/last.ckpt")]), 0.0)
+def test_a_test_gives_the_very_numbers_of_the_results(fitted: Path, last: Path) -> None:
+    cli = run_cli(with_checkpoint_config(["test", "--ckpt_path", str(last)]), 0.0)
     saved = json.loads((fitted / "results.json").read_text())
     assert cli.model.results.keys() == {"train", "test"}
     for split, result in cli.model.results.items():
@@ -260,8 +265,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_predicts_image_files(fitted: Path, photos: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    last = fitted / "checkpoints/last.ckpt"
+def test_predicts_image_files(last: Path, photos: Path, capfd: pytest.CaptureFixture[str]) -> None:
     flags = ("--data.source=mnist", "--data.train_size=null", "--data.images", "photos/*.png")  # which is not there
     run("predict", "--ckpt_path", last, *flags)
     out, err = capfd.readouterr()
@@ -283,13 +287,12 @@ def test_predicts_image_files(fitted: Path, photos: Path, capfd: pytest.CaptureF
         assert 0 <= float(row["margin"]) <= float(row["probability"]) <= 1
 
 
-def test_bytes_of_a_file_s_name_survive(fitted: Path, photos: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_bytes_of_a_file_s_name_survive(last: Path, photos: Path, capfd: pytest.CaptureFixture[str]) -> None:
     strange = os.fsencode(photos) + b"/\xff.png"
     try:
         (photos / "9.png").rename(os.fsdecode(strange))
     except OSError:
         pytest.skip("names are text on this file system")
-    last = fitted / "checkpoints/last.ckpt"
     run("predict", "--ckpt_path", last, "--data.images", f"{photos}/*", "--output", "digits.csv")
     assert strange in Path("digits.csv").read_bytes()
     run("predict", "--ckpt_path", last, "--data.images", f"{photos}/*")
@@ -299,9 +302,8 @@ def test_bytes_of_a_file_s_name_survive(fitted: Path, photos: Path, capfd: pytes
 
 
 def test_what_gives_no_digit_is_named_and_the_rest_done(
-    fitted: Path, photos: Path, capfd: pytest.CaptureFixture[str]
+    last: Path, photos: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    last = fitted / "checkpoints/last.ckpt"
     (photos / "a.svg").write_text("<svg/>")
     (photos / "z\n.png").mkdir()
     Image.new("L", (40, 40), 230).save(photos / "blank.png")
@@ -347,8 +349,7 @@ def test_accuracy_is_of_the_digits_that_are_known() -> None:
     assert accuracy(probabilities, torch.full((10,), -1)) == ""
 
 
-def test_images_that_cannot_be_predicted(fitted: Path, photos: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    last = fitted / "checkpoints/last.ckpt"
+def test_images_that_cannot_be_predicted(last: Path, photos: Path, capfd: pytest.CaptureFixture[str]) -> None:
     run("predict", "--ckpt_path", last, "--data.images", "photos/*.jpg", "--output", "digits.csv", code=2)
     for command in (("test", "--ckpt_path", last), ("validate", "--ckpt_path", last), ("fit", "--config", QUICKSTART)):
         run(*command, "--data.images", "photos/*.png", code=2)
@@ -380,9 +381,9 @@ def test_images_that_cannot_be_predicted(fitted: Path, photos: Path, capfd: pyte
     ],
 )
 def test_no_checkpoint_names_files_of_this_machine(
-    planted: dict, fitted: Path, photos: Path, capfd: pytest.CaptureFixture[str]
+    planted: dict, last: Path, photos: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    content = torch.load(fitted / "checkpoints/last.ckpt", weights_only=True)
+    content = torch.load(last, weights_only=True)
     config = content["lecun_repro"]["config"]
     assert not {"root", "images"} & config["data"].keys()
     for key, value in planted.items():

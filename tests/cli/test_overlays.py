@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lecun_repro.__main__ import main, quiet
+from lecun_repro.__main__ import main
 from lecun_repro.cli.build import resolve
 from lecun_repro.cli.config_files import found
 from lecun_repro.cli.overlays import as_yaml, configuration, in_full, merged
@@ -16,16 +16,12 @@ from lecun_repro.commands.reproduce import plan
 from lecun_repro.errors import UserError
 from lecun_repro.runs.identity import config_hash
 
+pytestmark = pytest.mark.usefixtures("own_folder")
+
 CONFIGS = Path(__file__).parents[2] / "configs"
 LOGGER = "lightning.pytorch.loggers.TensorBoardLogger"
 ROW = str(CONFIGS / "article/5_dropout_relu.yaml")
 SHORT = "--data.source digits --data.train_size 20 --data.test_size 20 --trainer.max_epochs 1 --model.compile false"
-
-
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    quiet()
 
 
 def write(files: dict[str, str]) -> None:

@@ -26,10 +26,8 @@ from lecun_repro.training.compile_cache import compiler
 pytestmark = pytest.mark.usefixtures("own_folder")
 
 CONFIG = Path(__file__).parents[2] / "configs/article/5_dropout_relu.yaml"  # AdamW, shifts and dropout
-COMPILE = [
-    "false",
-    pytest.param("true", marks=pytest.mark.skipif(compiler() is None, reason="there is no working C++ compiler")),
-]
+WEIGHT_NORM = ["--model.network.weight_norm", "true"]
+NEEDS_COMPILER = pytest.mark.skipif(compiler() is None, reason="there is no working C++ compiler")
 
 
 def fit(*flags: Any, train_size: int = 60, compile: str = "false", version: str = "run") -> Path:
@@ -220,32 +218,26 @@ def test_a_checkpoint_holds_plain_weights_and_an_optimizers_own_state() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("compile", COMPILE)
-def test_a_resumed_fit_is_the_undisturbed_one_to_the_last_bit(compile: str) -> None:
+@pytest.mark.parametrize(
+    "compile, flags, parameters",
+    [("false", [], 9_760), pytest.param("true", [], 9_760, marks=NEEDS_COMPILER), ("false", WEIGHT_NORM, 9_824)],
+)
+def test_a_resumed_fit_is_the_undisturbed_one_to_the_last_bit(compile: str, flags: list[str], parameters: int) -> None:
     size: dict[str, Any] = {"train_size": 150, "compile": compile}
-    whole = fit("--trainer.max_epochs", 4, version="whole", **size)
+    flags = [*flags, "--trainer.max_epochs", "4"]
+    whole = fit(*flags, version="whole", **size)
     # Stopped in the third pass, which is then repeated.
-    cut = fit("--trainer.max_epochs", 4, "--trainer.max_steps", 380, "--data.block_size", 40, version="cut", **size)
+    cut = fit(*flags, "--trainer.max_steps", 380, "--data.block_size", 40, version="cut", **size)
     shutil.copy(cut / "checkpoints/last.ckpt", "saved.ckpt")
     assert (checkpoint(cut)["epoch"], checkpoint(cut)["global_step"]) == (1, 300)
-    resumed = fit("--trainer.max_epochs", 4, "--ckpt_path", "saved.ckpt", version="resumed", **size)
+    resumed = fit(*flags, "--ckpt_path", "saved.ckpt", version="resumed", **size)
 
     ours, expected = checkpoint(resumed), checkpoint(whole)
     for key in ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step"):
         assert difference(ours[key], expected[key]) is None
     assert difference(ours["lecun_repro"]["curve"], expected["lecun_repro"]["curve"]) is None
     assert difference(results(resumed, *TIMES), results(whole, *TIMES)) is None
-
-
-@pytest.mark.slow
-def test_a_resumed_fit_with_weight_normalization_is_the_undisturbed_one() -> None:
-    flags = ["--model.network.weight_norm", "true", "--trainer.max_epochs"]
-    whole, first = fit(*flags, 3, version="whole"), fit(*flags, 3, "--trainer.max_steps", 150, version="first")
-    assert checkpoint(first)["epoch"] == 1
-    resumed = fit(*flags, 3, "--ckpt_path", first / "checkpoints/last.ckpt", version="resumed")
-    assert difference(checkpoint(resumed)["state_dict"], checkpoint(whole)["state_dict"]) is None
-    assert difference(results(resumed, *TIMES), results(whole, *TIMES)) is None
-    assert results(whole)["parameters"] == 9_824
+    assert results(whole)["parameters"] == parameters
 
 
 @pytest.mark.slow
@@ -276,7 +268,7 @@ def test_a_fit_that_went_to_its_end_has_nothing_left_to_do_and_says_so(capsys: p
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(compiler() is None, reason="there is no working C++ compiler")
+@NEEDS_COMPILER
 def test_checkpoints_load_both_ways() -> None:
     first = fit("--trainer.max_epochs", 1, compile="true", version="first")
     second = fit("--trainer.max_epochs", 2, "--ckpt_path", first / "checkpoints/last.ckpt", version="second")
@@ -290,7 +282,7 @@ def test_checkpoints_load_both_ways() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(compiler() is None, reason="there is no working C++ compiler")
+@NEEDS_COMPILER
 def test_a_resumed_fit_keeps_the_choice_that_auto_came_to() -> None:
     first = fit("--trainer.max_epochs", 1, compile="true", version="first")
     # By itself so short a run would not be compiled.

@@ -6,7 +6,6 @@ Each has to be refused in one line, or to hold exactly what the good one does (a
 with 1 if any is not.
 """
 
-import argparse
 import random
 import tempfile
 import time
@@ -14,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 import fits
+from cases import arguments, end
 
 from lecun_repro.errors import UserError
 from lecun_repro.runs.checkpoints import load_checkpoint
@@ -55,14 +55,9 @@ def faults(counts: Counter[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--flips", type=int, default=2000)
-    parser.add_argument("--cuts", type=int, default=200)
-    given = parser.parse_args()
+    given = arguments(__doc__, flips=2000, cuts=200)
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         counts = check(Path(folder), given.flips, given.cuts)
-    print(f"{sum(counts.values())} bad checkpoints, {len(faults(counts))} faults, {time.monotonic() - started:.0f} s")
-    for what, n in sorted(counts.items()):
-        print(f"  {what}: {n}")
-    raise SystemExit(bool(faults(counts)))
+    told = f"{counts.total()} bad checkpoints, {len(faults(counts))} faults, {time.monotonic() - started:.0f} s"
+    end(told, faults(counts), dict(sorted(counts.items())))

@@ -147,7 +147,7 @@ if __name__ == "__main__":
     parser.add_argument("--root", type=Path, default=data_root(None))
     started = time.monotonic()
     counts, faults = check(parser.parse_args().root)
-    total = sum(counts.values())
+    total = counts.total()
     same = sum(n for (_, result), n in counts.items() if result == "the same digits")
     print(f"\n{total} bad files: {total - same - len(faults)} refused by name, {same} the same digits, ", end="")
     print(f"{len(faults)} faults, {time.monotonic() - started:.0f} s")

@@ -6,9 +6,9 @@ import random
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 from unittest import mock
 
 from lecun_repro import __main__ as program
@@ -38,17 +38,31 @@ def check(tried: Callable[[int, random.Random], Iterable[Case]], cases: int, see
     return counts, faults
 
 
-def command(tried: Callable[[int, random.Random], Iterable[Case]], what: str, doc: str | None, cases: int) -> None:
-    """The command line of a soak; ends the program, with 1 if there are faults."""
+def arguments(doc: str | None, **defaults: int) -> argparse.Namespace:
+    """The command line of a soak: flags with numbers."""
     parser = argparse.ArgumentParser(description=doc)
-    parser.add_argument("--cases", type=int, default=cases)
-    parser.add_argument("--seed", type=int, default=1)
-    given = parser.parse_args()
+    for name, default in defaults.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    return parser.parse_args()
+
+
+def end(told: str, faults: Sequence[str], counts: Mapping[str, int] | None = None) -> NoReturn:
+    """Says what a soak has found and ends the program, with 1 if there are faults."""
+    print(told)
+    for what, n in (counts or {}).items():
+        print(f"  {what}: {n}")
+    for fault in faults:
+        print(fault)
+    raise SystemExit(bool(faults))
+
+
+def command(tried: Callable[[int, random.Random], Iterable[Case]], what: str, doc: str | None, cases: int) -> None:
+    """The whole of a soak of random cases."""
+    given = arguments(doc, cases=cases, seed=1)
     started = time.monotonic()
     counts, faults = check(tried, given.cases, given.seed)
-    print(f"{given.cases} {what}, {len(faults)} faults, {time.monotonic() - started:.0f} s, {dict(counts)}")
-    print(*faults[:20], sep="\n---\n")
-    raise SystemExit(bool(faults))
+    told = f"{given.cases} {what}, {len(faults)} faults, {time.monotonic() - started:.0f} s, {dict(counts)}"
+    end(told, [f"{fault}\n---" for fault in faults[:20]])
 
 
 @contextlib.contextmanager

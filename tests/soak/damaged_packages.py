@@ -7,7 +7,6 @@ to leave a whole package behind. One in `--compiled` is compiled again in truth,
 others are given what the first compilation gave. Ends with 1 if any fault is found.
 """
 
-import argparse
 import multiprocessing
 import os
 import sys
@@ -108,21 +107,12 @@ def check(folder: Path, flips: int, cuts: int, compiled: int) -> tuple[Counter[s
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--flips", type=int, default=200)
-    parser.add_argument("--cuts", type=int, default=50)
-    parser.add_argument("--compiled", type=int, default=50)
-    given = parser.parse_args()
+    from cases import arguments, end  # which imports what the processes need not
+
+    given = arguments(__doc__, flips=200, cuts=50, compiled=50)
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as place:
         counts, faults = check(Path(place) / "packages", given.flips, given.cuts, given.compiled)
-    total = sum(counts.values())
-    print(
-        f"\n{total} damaged packages: {total - len(faults)} named and compiled again, the numbers of an undisturbed ",
-        end="",
-    )
-    print(f"run; {len(faults)} faults, {time.monotonic() - started:.0f} s")
-    for kind, n in counts.items():
-        print(f"  {kind}: {n}")
-    print(*faults, sep="\n")
-    raise SystemExit(bool(faults))
+    total, seconds = counts.total(), time.monotonic() - started
+    told = f"{total - len(faults)} named and compiled again, the numbers of an undisturbed run"
+    end(f"\n{total} damaged packages: {told}; {len(faults)} faults, {seconds:.0f} s", faults, counts)

@@ -7,7 +7,6 @@ to the last bit, or the script says where it differs and ends with 1. Half of th
 through `reproduce`, killed and started again.
 """
 
-import argparse
 import random
 import shutil
 import sys
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import fits
+from cases import arguments, end
 
 from lecun_repro.runs.checkpoints import load_checkpoint
 
@@ -161,15 +161,9 @@ def _placeless(left: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--points", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=1)
-    given = parser.parse_args()
+    given = arguments(__doc__, points=50, seed=1)
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         counts, faults = soak(given.points, given.seed, Path(folder))
-    print(f"\n{given.points} kill points, {len(faults)} not exact, {time.monotonic() - started:.0f} s")
-    for what, n in sorted(counts.items()):
-        print(f"  {what}: {n}")
-    print(*faults, sep="\n")
-    raise SystemExit(bool(faults))
+    told = f"\n{given.points} kill points, {len(faults)} not exact, {time.monotonic() - started:.0f} s"
+    end(told, faults, dict(sorted(counts.items())))

@@ -5,7 +5,6 @@
 Ends with 1 if two of one seed differ in any bit, or if two seeds do not.
 """
 
-import argparse
 import json
 import shutil
 import tempfile
@@ -13,6 +12,7 @@ import time
 from pathlib import Path
 
 import fits
+from cases import arguments, end
 
 
 def side_by_side(folder: Path, compile: bool, jobs: int, seed: int) -> list[dict]:
@@ -59,13 +59,9 @@ def check(repeats: int, modes: tuple[bool, ...] = (False, True), jobs: tuple[int
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=10)
-    repeats = parser.parse_args().repeats
+    repeats = arguments(__doc__, repeats=10).repeats
     started = time.monotonic()
     faults = check(repeats)
     n = sum(1 + number % 3 for number in range(repeats))
-    print(f"{n} eager and {n} compiled fits of one seed, 1 to 3 at once; 4 seeds with --jobs 1, 2, 4: ", end="")
-    print(f"{len(faults)} differences, {time.monotonic() - started:.0f} s")
-    print(*faults, sep="\n")
-    raise SystemExit(bool(faults))
+    told = f"{n} eager and {n} compiled fits of one seed, 1 to 3 at once; 4 seeds with --jobs 1, 2, 4: "
+    end(f"{told}{len(faults)} differences, {time.monotonic() - started:.0f} s", faults)
