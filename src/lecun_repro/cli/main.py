@@ -97,13 +97,8 @@ class DigitsCLI(LightningCLI):
     def subcommands() -> dict[str, set[str]]:
         """Trainer methods and which of their arguments are no flags."""
         # weights_only: no flag may turn the safe loading of checkpoints off.
-        skip = {"model", "datamodule", "weights_only"}
-        return {
-            "fit": skip | {"train_dataloaders", "val_dataloaders"},
-            "validate": skip | {"dataloaders"},
-            "test": skip | {"dataloaders"},
-            "predict": skip | {"dataloaders", "return_predictions"},
-        }
+        no_flags = {"weights_only", "return_predictions"}
+        return {name: skip | no_flags for name, skip in LightningCLI.subcommands().items()}
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         if self.asked in self.subcommands() and self.asked != subcommand:
