@@ -112,22 +112,3 @@ def _read(path: Path) -> str:
         known: dict[type, str] = {FileNotFoundError: "no such file", IsADirectoryError: "a directory"}
         problem = known.get(type(error)) or getattr(error, "strerror", None) or str(error)
         raise BadArgument("config", f"{path}: {problem}", FILE) from None
-
-
-def check_sections(tree: dict[str, Any], linked: dict[str, str]) -> None:
-    """Refuses what jsonargparse would take and then not use.
-
-    Args:
-        tree: The contents of a configuration file.
-        linked: Keys that only come from another one, and that one.
-
-    Raises:
-        UserError: a section that is no mapping, or a key that another one sets.
-    """
-    for section in ("trainer", "model", "data"):
-        if section in tree and not isinstance(tree[section], dict):
-            raise BadArgument(section, tree[section], "a mapping of its keys to values")
-    for key, source in linked.items():
-        section, name = key.split(".")
-        if name in tree.get(section, {}):
-            raise BadArgument(key, tree[section][name], f"{source} in its place")

@@ -27,10 +27,10 @@ from torch.optim.lr_scheduler import LRScheduler
 import lecun_repro
 from lecun_repro.cli.after_fit import said_last
 from lecun_repro.cli.checks import at_fault, check
-from lecun_repro.cli.config_files import check_sections, found, load_config
+from lecun_repro.cli.config_files import found, load_config
 from lecun_repro.cli.help import HelpfulParser
 from lecun_repro.cli.overlays import in_full
-from lecun_repro.cli.parser import LINKED, config_flags, flags, with_optimizer
+from lecun_repro.cli.parser import LINKED, check_sections, config_flags, flags, with_optimizer
 from lecun_repro.cli.paths import check_paths, may_download
 from lecun_repro.cli.teachers import check_trained, fill_in
 from lecun_repro.cli.trainer import DigitsTrainer
@@ -116,7 +116,7 @@ class DigitsCLI(LightningCLI):
         self.row = next((Path(file).stem for file in files if os.path.isfile(file)), None)
         args = [args[0], *in_full(args[1:])]
         for path in config_flags(args):
-            check_sections(load_config(path), LINKED)
+            check_sections(load_config(path))
         self.config = parser.parse_args(args)  # LightningCLI's own warns where both args and sys.argv are there
         for key, value in list(self.config.items()):
             if isinstance(value, int | float) and type(value) is not bool:

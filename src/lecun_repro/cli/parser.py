@@ -274,6 +274,21 @@ def _of_this_field(bases: list[type]) -> list[type]:
     return [base for base in bases if base is not nn.Module]
 
 
+def check_sections(tree: dict[str, Any]) -> None:
+    """Refuses what jsonargparse would take of a configuration file and then not use.
+
+    Raises:
+        UserError: a section that is no mapping, or a key that another one sets.
+    """
+    for section in ("trainer", "model", "data"):
+        if section in tree and not isinstance(tree[section], dict):
+            raise BadArgument(section, tree[section], "a mapping of its keys to values")
+    for key, source in LINKED.items():
+        section, name = key.split(".")
+        if name in tree.get(section, {}):
+            raise BadArgument(key, tree[section][name], f"{source} in its place")
+
+
 def flags(
     args: Sequence[str], has_value: Callable[[str], bool] = lambda name: True
 ) -> Iterator[tuple[str, str | None]]:

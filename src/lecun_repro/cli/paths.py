@@ -20,10 +20,6 @@ def check_paths(config: Namespace, args: Sequence[str]) -> None:
     Whoever wants that says so by a flag of that very key and value. Data may be read from elsewhere, see
     `may_download`.
 
-    Args:
-        config: The resolved configuration.
-        args: The command line.
-
     Raises:
         UserError: a path that leads out and is not that of a flag.
     """

@@ -112,10 +112,7 @@ def release(descriptor: int | None) -> None:
 def alone(folder: Path, pause: float, check: Callable[[], Any] = lambda: None) -> Iterator[None]:
     """Keeps the other threads and processes that ask for it out of a folder while the block runs.
 
-    Args:
-        folder: The folder.
-        pause: Seconds until the folder is asked for again while another one has it.
-        check: Called each time before it is asked for; what it raises ends the waiting.
+    While another one has it, it is asked for again after `pause` seconds. What `check` raises ends the waiting.
     """
     while True:
         check()

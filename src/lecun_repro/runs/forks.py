@@ -121,8 +121,7 @@ class ForkServer:
 def serve(descriptor: int) -> None:
     """Forks a run for each request. Returns in each of them alone, which then is as if started by itself.
 
-    Args:
-        descriptor: Of the socket that requests come from. Where its other end closes, the process ends.
+    Requests come from the socket `descriptor`. Where its other end closes, the process ends.
     """
     requests = socket.socket(fileno=descriptor)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the guards

@@ -72,14 +72,9 @@ def network_of(path: str | Path, key: str) -> Network:
 
 
 def load_into(module: DigitClassifier, checkpoint: dict[str, Any], resumes: bool) -> None:
-    """Loads a checkpoint's weights; what else a fit goes on from is tried on an optimizer, a schedule and a trainer.
+    """Loads a checkpoint's weights; where a fit `resumes`, all else is tried on an optimizer, a schedule and a trainer.
 
     Lightning would go on without what is missing: from the first pass, or with a fresh optimizer.
-
-    Args:
-        module: What was configured.
-        checkpoint: The checkpoint.
-        resumes: Whether a fit goes on from it.
 
     Raises:
         Exception: Of whatever kind, for contents that are not those of this network, optimizer and schedule.

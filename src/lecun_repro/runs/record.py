@@ -39,8 +39,6 @@ class RecordRun(SaveConfigCallback):
     """Writes `config.yaml` when a fit starts and `results.json` when it ends; keeps its curve in the checkpoint.
 
     Args:
-        parser: The subcommand's parser.
-        config: The resolved configuration.
         started: `time.perf_counter()` when the command started, after its imports.
         command: Its arguments, as one types them.
     """

@@ -34,11 +34,6 @@ def check_resumed(config: dict[str, Any], checkpoint: dict[str, Any], path: str)
 
     What a checkpoint of an older version does not carry is not compared.
 
-    Args:
-        config: The resolved configuration.
-        checkpoint: What is gone on from.
-        path: Where it lies.
-
     Raises:
         BadArgument: With the first key that differs, and both values.
     """

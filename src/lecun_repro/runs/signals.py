@@ -18,11 +18,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(Exception):
-    """A command that a signal has ended; the message says how to go on.
+    """A command that a signal has ended; the message says what was kept, and how to go on.
 
-    Args:
-        message: What was kept, and how to go on.
-        exit_code: 130 for Ctrl-C, 143 for SIGTERM, as a shell reports them.
+    Its exit code is 130 for Ctrl-C and 143 for SIGTERM, as a shell reports them.
     """
 
     def __init__(self, message: str, exit_code: int) -> None:

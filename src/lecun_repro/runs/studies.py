@@ -45,10 +45,6 @@ class OfHistory(BaseSampler):
 
     What a trial is suggested then depends on the trials before it alone, and on nothing that a killed process has
     taken with it: a trial that is begun again is suggested the same.
-
-    Args:
-        make: Takes a seed, and makes a sampler.
-        seed: The study's.
     """
 
     def __init__(self, make: Callable[[int], BaseSampler], seed: int) -> None:
@@ -87,7 +83,6 @@ class Studies:
         rules: What makes it this search and no other: JSON.
         sampler: Takes a seed, and makes a sampler.
         seed: The sampler's.
-        pruner: The pruner.
         notes: What is kept with the rules of the first search, and not compared: the `command`, its `configuration`
             as `runs.resume.carried` tells it.
 
@@ -215,14 +210,10 @@ def spelled(spec: Any) -> dict[str, Any] | None:
 
 
 def builder(key: str, spec: dict[str, Any] | None, default: Callable[..., Any], **arguments: Any) -> Callable[..., Any]:
-    """Makes objects of a configured class, or of `default` with `arguments`; given a seed, if the class takes one.
-
-    Args:
-        key: What the class is configured by.
-        spec: As `spelled`, or None.
+    """Makes objects of a class as `spelled`, or of `default` with `arguments`; given a seed, if the class takes one.
 
     Raises:
-        BadArgument: The class cannot be built with these arguments.
+        BadArgument: The class that `key` configures cannot be built with these arguments.
     """
     if spec is not None:
         default, arguments = import_object(spec["class_path"]), spec["init_args"]
