@@ -25,11 +25,10 @@ from lecun_repro.training.module import DigitClassifier
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
-ROOT = Path(__file__).parents[2]
-QUICKSTART = str(ROOT / "configs/quickstart.yaml")
 # Of every kind of network, head and optimizer, and one with a base.
-PRINTED = ["quickstart.yaml", "1989/3_paper.yaml", "article/7_50k_modern.yaml", "claims/5_micro_vit.yaml"]
+PRINTED = ["quickstart", "1989/3_paper", "article/7_50k_modern", "claims/5_micro_vit"]
 SHORT = ["--trainer.max_epochs=1", "--data.source=digits", "--data.train_size=20", "--model.compile=false"]
+FIT = ["fit", "--config", "quickstart", *SHORT]
 
 
 def run(*args: object, code: int = 0) -> None:
@@ -46,7 +45,7 @@ def run(*args: object, code: int = 0) -> None:
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a short fit."""
     folder = tmp_path_factory.mktemp("fitted")
-    run("fit", "--config", QUICKSTART, *SHORT, "--trainer.max_epochs=2", f"--trainer.logger.save_dir={folder}")
+    run(*FIT, "--trainer.max_epochs=2", f"--trainer.logger.save_dir={folder}")
     return folder / "quickstart/version_0"
 
 
@@ -60,7 +59,7 @@ def last(fitted: Path) -> Path:
 
 
 def test_a_fit_prints_its_splits_and_nothing_on_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
-    run("fit", "--config", QUICKSTART, *SHORT)
+    run(*FIT)
     out, err = capfd.readouterr()
     assert len(re.findall("^eval: pass 1, split ", out, re.M)) == 2
     assert not err
@@ -69,7 +68,6 @@ def test_a_fit_prints_its_splits_and_nothing_on_standard_error(capfd: pytest.Cap
 @pytest.mark.slow
 @pytest.mark.parametrize("config", PRINTED)
 def test_printed_config_fits_again(config: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    config = str(ROOT / "configs" / config)
     run("fit", "--config", config, *SHORT, "--print_config")
     (tmp_path / "printed.yaml").write_text(capsys.readouterr().out)
     run("fit", "--config", "printed.yaml")
@@ -109,7 +107,7 @@ def test_a_schedule_gets_all_of_the_runs_steps_where_none_are_given() -> None:
     flags += ["--data.source=digits", "--data.train_size=20"]
 
     def total_steps(*more: str) -> int:
-        return resolve(QUICKSTART, [*flags, *more])["lr_scheduler"]["init_args"]["total_steps"]
+        return resolve("quickstart", [*flags, *more])["lr_scheduler"]["init_args"]["total_steps"]
 
     assert total_steps() == 3
     assert total_steps("--model.lr_interval", "step", "--data.batch_size", "8") == 3 * 3
@@ -127,7 +125,7 @@ def test_schedules_of_schedules(tmp_path: Path) -> None:
 
 
 def test_short_names(tmp_path: Path) -> None:
-    run("fit", "--config", ROOT / "configs/article/1_baseline.yaml", *SHORT, "--optimizer=AdamW", "--optimizer.lr=3e-4",
+    run("fit", "--config", "article/1_baseline", *SHORT, "--optimizer=AdamW", "--optimizer.lr=3e-4",
         "--model.head=CrossEntropy", "--model.network.activation=relu", "--model.network.dropout", 0.25)  # fmt: skip
     config = yaml.safe_load(next(tmp_path.rglob("config.yaml")).read_text())
     assert config["optimizer"]["class_path"] == "torch.optim.AdamW"
@@ -147,12 +145,12 @@ class Own(ConvNet1989):
 
 def test_a_users_own_network(tmp_path: Path, own_module) -> None:
     own_module("own_network", OWN)
-    run("fit", "--config", QUICKSTART, *SHORT, "--model.network=own_network.Own")  # dropout survives from the YAML
+    run(*FIT, "--model.network=own_network.Own")  # dropout survives from the YAML
     assert "own_network.Own" in next(tmp_path.rglob("config.yaml")).read_text()
 
 
 def test_no_checkpointing(tmp_path: Path) -> None:
-    run("fit", "--config", QUICKSTART, *SHORT, "--trainer.enable_checkpointing=false")
+    run(*FIT, "--trainer.enable_checkpointing=false")
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
@@ -166,7 +164,7 @@ def test_ctrl_c_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capfd: pytest
 
     monkeypatch.setattr(DigitClassifier, "on_train_epoch_start", interrupt)
     handler = signal.getsignal(signal.SIGINT)
-    run("fit", "--config", QUICKSTART, *SHORT, "--trainer.max_epochs=2", code=130)
+    run(*FIT, "--trainer.max_epochs=2", code=130)
     assert signal.getsignal(signal.SIGINT) is handler
     (line,) = capfd.readouterr().err.strip().splitlines()
     path = line.split("--ckpt_path ")[1]
@@ -179,7 +177,7 @@ def test_ctrl_c_outside_of_a_fit(monkeypatch: pytest.MonkeyPatch, capfd: pytest.
         raise KeyboardInterrupt
 
     monkeypatch.setattr(DigitsCLI, "parse_arguments", interrupt)
-    run("fit", "--config", QUICKSTART, code=130)
+    run("fit", "--config", "quickstart", code=130)
     assert capfd.readouterr().err == "lecun-repro: interrupted\n"
 
 
@@ -189,7 +187,7 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(DigitClassifier, "on_fit_start", bug)
     with pytest.raises(AttributeError, match="a bug"):
-        main(["fit", "--config", QUICKSTART, *SHORT])
+        main(FIT)
 
 
 # From a checkpoint alone ----------------------------------------------------------------------------------------------
@@ -351,9 +349,11 @@ def test_accuracy_is_of_the_digits_that_are_known() -> None:
 
 def test_images_that_cannot_be_predicted(last: Path, photos: Path, capfd: pytest.CaptureFixture[str]) -> None:
     run("predict", "--ckpt_path", last, "--data.images", "photos/*.jpg", "--output", "digits.csv", code=2)
-    for command in (("test", "--ckpt_path", last), ("validate", "--ckpt_path", last), ("fit", "--config", QUICKSTART)):
-        run(*command, "--data.images", "photos/*.png", code=2)
-    run("reproduce", "--configs", QUICKSTART, "--data.images", "photos/*.png", "--seeds", 1, code=2)
+    images = ("--data.images", "photos/*.png")
+    for command in ("test", "validate"):
+        run(command, "--ckpt_path", last, *images, code=2)
+    run("fit", "--config", "quickstart", *images, code=2)
+    run("reproduce", "--configs", "quickstart", *images, "--seeds", 1, code=2)
     out, err = capfd.readouterr()
     nothing, *others = err.splitlines()
     assert nothing == (

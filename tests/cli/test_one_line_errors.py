@@ -11,9 +11,7 @@ from lecun_repro.__main__ import main
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
-ROOT = Path(__file__).parents[2]
-QUICKSTART = str(ROOT / "configs/quickstart.yaml")
-FIT = ["fit", "--config", QUICKSTART, "--trainer.max_epochs=1", "--data.train_size=20", "--model.compile=false"]
+FIT = ["fit", "--config", "quickstart", "--trainer.max_epochs=1", "--data.train_size=20", "--model.compile=false"]
 
 
 @pytest.fixture
@@ -238,7 +236,7 @@ YAML = [
 @pytest.mark.parametrize("text, key, given, allowed", YAML, ids=[case[0] for case in YAML])
 def test_yaml(text: str, key: str, given: str, allowed: str, check) -> None:
     Path("bad.yaml").write_text(text)
-    check(["fit", "--config", QUICKSTART, "--config", "bad.yaml"], key, given, allowed)
+    check(["fit", "--config", "quickstart", "--config", "bad.yaml"], key, given, allowed)
 
 
 FILES = [
@@ -278,7 +276,7 @@ def test_files(content: bytes, given: str, allowed: str, check) -> None:
 LINES = [
     ([], "subcommand", "missing", "fit, validate, test, predict"),
     (["fiit"], "subcommand", "fiit", "fit, validate, test, predict"),
-    (["--config", QUICKSTART, "fit"], "subcommand", "--config", "before any flag"),
+    (["--config", "quickstart", "fit"], "subcommand", "--config", "before any flag"),
     (["fit"], "model.network", "missing", "such as ConvNet1989; give it with --config FILE"),
     (["fit", "--model.network", "ConvNet1989"], "model.head", "missing", "--config FILE"),
     (["fit", "--model.network.dropout", "0.1"], "model.network.dropout", "no class given before", "--model.network"),
@@ -289,8 +287,8 @@ LINES = [
     (["test"], "ckpt_path", "missing", "a local checkpoint"),
     (["fit", "a.yaml"], "command line", "a.yaml", "such as --config a.yaml"),
     (["export"], "to", "missing", "--to VALUE (The file to write; its ending chooses what it is)"),
-    (["test", "--config", QUICKSTART], "ckpt_path", "missing", "a local checkpoint"),
-    (["predict", "--config", QUICKSTART], "ckpt_path", "missing", "a local checkpoint"),
+    (["test", "--config", "quickstart"], "ckpt_path", "missing", "a local checkpoint"),
+    (["predict", "--config", "quickstart"], "ckpt_path", "missing", "a local checkpoint"),
 ]
 
 

@@ -15,8 +15,6 @@ from lecun_repro.errors import BadArgument, UserError
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
-QUICKSTART = str(Path(__file__).parents[2] / "configs/quickstart.yaml")
-
 
 @pytest.mark.parametrize("path", ["lightning_logs", "a/b/../c", ".", "", "a..b", "...", "auto", "32-true"])
 def test_stays_inside(path: str) -> None:
@@ -107,7 +105,7 @@ def test_a_configuration_downloads_nothing_to_elsewhere(
     Path("root.yaml").write_text(f"data: {{root: {root}}}")
     flags = ["--config", "root.yaml", "--data.source=mnist", *([f"--data.root={root}"] if by_flag else [])]
     with pytest.raises(SystemExit) as end:
-        main(["fit", "--config", QUICKSTART, *flags])
+        main(["fit", "--config", "quickstart", *flags])
     assert end.value.code == 2
     error = capfd.readouterr().err
     assert ("127.0.0.1:9" in error) == by_flag

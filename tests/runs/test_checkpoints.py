@@ -16,12 +16,9 @@ from lecun_repro.runs.checkpoints import load_checkpoint
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
-ROOT = Path(__file__).parents[2]
-QUICKSTART = str(ROOT / "configs/quickstart.yaml")
-SHORT = ["--trainer.max_epochs=2", "--data.train_size=20", "--data.test_size=20", "--model.compile=false"]
-
 # Every command that takes a checkpoint, as it is called with one.
-FIT = ("fit", "--config", QUICKSTART, *SHORT)
+SHORT = ["--trainer.max_epochs=2", "--data.train_size=20", "--data.test_size=20", "--model.compile=false"]
+FIT = ("fit", "--config", "quickstart", *SHORT)
 EXPORT = ("export", "--to", "digits.html")
 BAD = ("--ckpt_path", "bad.ckpt")
 COMMANDS = [FIT, ("validate",), ("test",), ("predict",), EXPORT]

@@ -19,8 +19,8 @@ from lecun_repro.errors import UserError
 from lecun_repro.runs import folders
 from lecun_repro.runs.folders import claimed, in_use, save_dir
 
-QUICKSTART = str(Path(__file__).parents[2] / "configs/quickstart.yaml")
-SHORT = ["--trainer.max_epochs=1", "--data.train_size=20", "--data.test_size=20", "--model.compile=false"]
+FIT = ["fit", "--config", "quickstart", "--trainer.max_epochs=1", "--data.train_size=20", "--data.test_size=20"]
+FIT += ["--model.compile=false"]
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +57,7 @@ def test_no_configuration_leads_out_and_no_name_leaves_save_dir(
     else:  # which may lead to a folder of the user's own
         flags = [f"--trainer.logger.{key}={names[key]}" for key in ("name", "version")]
     before = sorted(tmp_path.rglob("*"))
-    line = refused("fit", "--config", QUICKSTART, *SHORT, *flags)
+    line = refused(*FIT, *flags)
     (key,) = out
     assert line.startswith(f"trainer.logger.init_args.{key}: ") or "names of folders below save_dir" in line
     assert sorted(tmp_path.rglob("*")) == before
@@ -68,14 +68,14 @@ def test_a_users_own_folder_and_a_link_of_his_are_his_to_choose(tmp_path: Path) 
     (tmp_path / "scratch").mkdir()
     Path("logs").mkdir()
     Path("logs/linked").symlink_to(tmp_path / "scratch")
-    main(["fit", "--config", QUICKSTART, *SHORT, f"--trainer.logger.save_dir={tmp_path}/own"])
+    main([*FIT, f"--trainer.logger.save_dir={tmp_path}/own"])
     assert (tmp_path / "own/quickstart/version_0/results.json").is_file()
-    main(["fit", "--config", QUICKSTART, *SHORT, "--trainer.logger.save_dir=logs", "--trainer.logger.name=linked/x"])
+    main([*FIT, "--trainer.logger.save_dir=logs", "--trainer.logger.name=linked/x"])
     assert (tmp_path / "scratch/x/version_0/results.json").is_file()
 
 
 def test_output_named_by_a_file_stays_inside(tmp_path: Path, refused) -> None:
-    main(["fit", "--config", QUICKSTART, *SHORT])
+    main(FIT)
     Path("output.yaml").write_text(f"output: {tmp_path}/digits.csv")
     command = ["predict", "--ckpt_path", "lightning_logs/quickstart/version_0/checkpoints/last.ckpt"]
     line = refused(*command, "--config", "output.yaml")
@@ -142,7 +142,7 @@ def test_without_a_folder_there_is_nothing_to_claim() -> None:
 
 
 def test_an_earlier_runs_results_do_not_outlive_it_in_its_folder() -> None:
-    run = ["fit", "--config", QUICKSTART, *SHORT, "--trainer.logger.version=run"]
+    run = [*FIT, "--trainer.logger.version=run"]
     main(run)
     results = Path("lightning_logs/quickstart/run/results.json")
     assert results.is_file()
@@ -189,7 +189,7 @@ def rows() -> list[str]:
 
 
 def test_two_runs_of_a_logger_without_a_folder_have_one_each(noted: str) -> None:
-    run = ["fit", "--config", QUICKSTART, *SHORT, f"--trainer.logger={noted}", "--trainer.logger.name=null"]
+    run = [*FIT, f"--trainer.logger={noted}", "--trainer.logger.name=null"]
     for _ in range(2):
         main(run)
     assert all(left(f"lightning_logs/quickstart/version_{n}") == RUN for n in (0, 1))
@@ -217,7 +217,7 @@ def test_two_loggers_are_both_complete_and_share_the_folder(noted: str) -> None:
     ]
     Path("both.yaml").write_text(json.dumps({"trainer": {"logger": loggers}}))
     for _ in range(2):
-        main(["fit", "--config", QUICKSTART, *SHORT, "--config", "both.yaml", "--trainer.max_epochs=2"])
+        main([*FIT, "--config", "both.yaml", "--trainer.max_epochs=2"])
     for folder in ("logs/both/version_0", "logs/both/version_1"):
         events = {name for name in left(folder) if name.startswith("events.")}
         assert left(folder) - events == RUN | {"metrics.csv", "hparams.yaml"}
@@ -232,7 +232,7 @@ def test_two_loggers_are_both_complete_and_share_the_folder(noted: str) -> None:
 
 @pytest.mark.slow
 def test_a_checkpoint_of_the_users_is_beside_ours_and_can_be_gone_on_from() -> None:
-    run = ["fit", "--config", QUICKSTART, *SHORT, "--trainer.max_epochs=2"]
+    run = [*FIT, "--trainer.max_epochs=2"]
     main([*run, "--trainer.callbacks=ModelCheckpoint", "--trainer.callbacks.save_top_k=-1",
           "--trainer.callbacks.save_last=true"])  # fmt: skip
     saved = Path("lightning_logs/quickstart/version_0/checkpoints")
@@ -247,7 +247,7 @@ def test_a_checkpoint_of_the_users_is_beside_ours_and_can_be_gone_on_from() -> N
 
 
 def test_a_bar_of_the_users_takes_the_place_of_ours(capfd: pytest.CaptureFixture[str]) -> None:
-    main(["fit", "--config", QUICKSTART, *SHORT, "--trainer.callbacks=TQDMProgressBar"])
+    main([*FIT, "--trainer.callbacks=TQDMProgressBar"])
     out = capfd.readouterr().out
     assert "9,760" in out
     assert out.count("eval: pass 1, split") == 2
@@ -258,7 +258,7 @@ def test_a_bar_of_the_users_takes_the_place_of_ours(capfd: pytest.CaptureFixture
 def test_what_a_callback_was_told_to_say_is_said() -> None:
     flags = ["--trainer.callbacks=EarlyStopping", "--trainer.callbacks.monitor=error/test"]
     said = subprocess.run(
-        [sys.executable, "-m", "lecun_repro", "fit", "--config", QUICKSTART, *SHORT, *flags,
+        [sys.executable, "-m", "lecun_repro", *FIT, *flags,
          "--trainer.callbacks.stopping_threshold=101", "--trainer.callbacks.verbose=true"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip

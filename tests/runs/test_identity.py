@@ -11,7 +11,6 @@ import lecun_repro
 from lecun_repro.__main__ import main
 from lecun_repro.runs.identity import config_hash, one_spelling, public_names
 
-QUICKSTART = Path(__file__).parents[2] / "configs/quickstart.yaml"
 SHORT = ["--data.train_size=20", "--data.test_size=20", "--model.compile=false"]
 
 
@@ -71,7 +70,7 @@ def test_a_checkpoint_of_the_previous_version_works_in_every_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    main(["fit", "--config", str(QUICKSTART), *SHORT, "--trainer.max_epochs=1"])
+    main(["fit", "--config", "quickstart", *SHORT, "--trainer.max_epochs=1"])
     content = torch.load("lightning_logs/quickstart/version_0/checkpoints/last.ckpt", weights_only=True)
     content["lecun_repro"]["config"] = respelled(config := content["lecun_repro"]["config"])
     assert json.dumps(config) != json.dumps(content["lecun_repro"]["config"])
@@ -86,7 +85,7 @@ def test_a_checkpoint_of_the_previous_version_works_in_every_command(
     main(["export", "--ckpt_path", "old.ckpt", "--to", "weights.safetensors"])
     assert Path("weights.safetensors").exists()
 
-    main(["fit", "--config", str(QUICKSTART), *SHORT, "--trainer.max_epochs=2", "--ckpt_path", "old.ckpt"])
+    main(["fit", "--config", "quickstart", *SHORT, "--trainer.max_epochs=2", "--ckpt_path", "old.ckpt"])
     folder = Path("lightning_logs/quickstart/version_1")
     kept = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["lecun_repro"]["config"]
     assert kept == config | {"trainer": config["trainer"] | {"max_epochs": 2}}

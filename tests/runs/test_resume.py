@@ -12,9 +12,8 @@ from lecun_repro.__main__ import main
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
-QUICKSTART = str(Path(__file__).parents[2] / "configs/quickstart.yaml")
 SHORT = ["--data.train_size=20", "--data.test_size=20", "--model.compile=false"]
-BOTH = ["--config", QUICKSTART, *SHORT]
+BOTH = ["--config", "quickstart", *SHORT]
 THREE = [*BOTH, "--trainer.max_epochs=3", "--trainer.logger.version=run"]
 MINE = "from lecun_repro import ConvNet1989\nclass Mine(ConvNet1989):\n    pass\n"
 

@@ -16,9 +16,6 @@ from lecun_repro.runs.weights import SHIPPED, digest, final_results, packed, rea
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
-ROOT = Path(__file__).parents[2]
-QUICKSTART = str(ROOT / "configs/quickstart.yaml")
-
 
 def test_the_shipped_ones_are_the_best_row_s_and_say_how_they_were_made() -> None:
     saved = load_checkpoint(SHIPPED)["lecun_repro"]
@@ -71,7 +68,7 @@ def test_a_flipped_bit_is_refused(place: int) -> None:
 
 
 def test_a_fit_goes_on_from_no_weights_but_may_start_from_them(refused) -> None:
-    fit = ["fit", "--config", QUICKSTART, "--data.train_size=20", "--trainer.max_epochs=1"]
+    fit = ["fit", "--config", "quickstart", "--data.train_size=20", "--trainer.max_epochs=1"]
     assert "by --from_weights" in refused(*fit, "--ckpt_path", SHIPPED)
     main([*fit, "--optimizer.lr=0", "--from_weights", str(SHIPPED)])
     (last,) = Path().rglob("last.ckpt")
@@ -93,7 +90,7 @@ def test_load_gives_the_model_with_its_weights_and_leaves_the_process_as_it_was(
 
 
 def test_load_gives_averaged_weights() -> None:
-    fit = ["fit", "--config", QUICKSTART, "--data.train_size=20", "--trainer.max_epochs=2", "--model.compile=false"]
+    fit = ["fit", "--config", "quickstart", "--data.train_size=20", "--trainer.max_epochs=2", "--model.compile=false"]
     main([*fit, "--model.average=ema"])
     (last,) = Path().rglob("last.ckpt")
     state = torch.load(last, weights_only=True)["state_dict"]
