@@ -26,7 +26,7 @@ from lecun_repro.training.module import DigitClassifier
 pytestmark = pytest.mark.usefixtures("own_folder")
 
 # Of every kind of network, head and optimizer, and one with a base.
-PRINTED = ["quickstart", "1989/3_paper", "article/7_50k_modern", "claims/5_micro_vit"]
+PRINTED = ["quickstart.yaml", "1989/3_paper.yaml", "article/7_50k_modern.yaml", "claims/5_micro_vit.yaml"]
 SHORT = ["--trainer.max_epochs=1", "--data.source=digits", "--data.train_size=20", "--model.compile=false"]
 FIT = ["fit", "--config", "quickstart", *SHORT]
 
@@ -68,6 +68,7 @@ def test_a_fit_prints_its_splits_and_nothing_on_standard_error(capfd: pytest.Cap
 @pytest.mark.slow
 @pytest.mark.parametrize("config", PRINTED)
 def test_printed_config_fits_again(config: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    config = str(Path(__file__).parents[2] / "configs" / config)
     run("fit", "--config", config, *SHORT, "--print_config")
     (tmp_path / "printed.yaml").write_text(capsys.readouterr().out)
     run("fit", "--config", "printed.yaml")
