@@ -6,8 +6,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from lecun_repro.models.convnet import ConvNet1989
 from lecun_repro.models.heads import CrossEntropy
+from lecun_repro.training.forward import Outputs
 from lecun_repro.training.fusion import IN_CACHE, SHORT_SUM, SMALL_PRODUCT, materialise
-from lecun_repro.training.updates import _Outputs
 
 
 def targets(graph: torch.fx.GraphModule) -> list:
@@ -18,7 +18,7 @@ def targets(graph: torch.fx.GraphModule) -> list:
 def test_a_networks_gradients_keep_their_values(n: int) -> None:
     network = ConvNet1989(activation="silu", seed=1).double()
     head, weights = CrossEntropy(), dict(network.named_parameters())
-    outputs_of = _Outputs(network)
+    outputs_of = Outputs(network)
 
     def flat_gradients(prepared: Tensor, labels: Tensor, *params: Tensor) -> tuple[Tensor, Tensor]:
         named = {f"network.{name}": p for name, p in zip(weights, params, strict=True)}

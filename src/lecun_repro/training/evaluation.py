@@ -7,7 +7,7 @@ from torch import Tensor
 from torchmetrics import CatMetric, MeanMetric, Metric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from lecun_repro.training.rejection import Rejection, margins, rejection
+from lecun_repro.training.rejection import margins, rejection
 
 
 class SplitResult(NamedTuple):
@@ -41,7 +41,6 @@ class Evaluation(torch.nn.Module):
         self.predicted: Metric = CatMetric()
         self.labels: Metric = CatMetric()
         self.margins: Metric = CatMetric()
-        self.rejection: Rejection | None = None  # of the last result
 
     def update(self, loss: Tensor, outputs: Tensor, labels: Tensor, activations: Tensor | None = None) -> None:
         """One chunk.
@@ -68,18 +67,17 @@ class Evaluation(torch.nn.Module):
         predicted = torch.atleast_1d(self.predicted.compute())
         wrong = predicted != torch.atleast_1d(self.labels.compute())
         missed = wrong.nonzero().flatten()
-        taken_for = predicted[missed].int().tolist()
-        self.rejection = rejection(torch.atleast_1d(self.margins.compute()), wrong)
+        curve = rejection(torch.atleast_1d(self.margins.compute()), wrong)
         result = SplitResult(
             n,
             float(self.loss.compute()),
             100 * misses / n,
             misses,
             missed.tolist(),
-            taken_for,
-            self.rejection.share_at(1),
-            self.rejection.errors(),
+            predicted[missed].int().tolist(),
+            curve.share_at(1),
+            curve.errors(),
         )
-        for metric in (self.loss, self.confusion, self.predicted, self.labels, self.margins):
-            metric.reset()
+        for metric in self.children():
+            metric.reset()  # type: ignore[operator]
         return result

@@ -359,10 +359,9 @@ class DigitClassifier(LightningModule):
         self._pass_loss.append(losses)
         # Lightning counts the calls of a wrapped `step()`; here a call of training_step is many.
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
-        progress.total.ready += len(losses)
-        progress.total.completed += len(losses)
-        progress.current.ready += len(losses)
-        progress.current.completed += len(losses)
+        for count in (progress.total, progress.current):
+            count.ready += len(losses)
+            count.completed += len(losses)
         if self.trainer.global_step == self.trainer.max_steps:
             self.trainer.should_stop = True  # which evaluates before it stops
 
@@ -458,10 +457,7 @@ class DigitClassifier(LightningModule):
             self.print(result.line(split, number))
         return {f"{name}/{split}": float(getattr(result, name)) for split, result in results.items() for name in SCORES}
 
-    test_step = validation_step
-
-    def on_test_epoch_end(self) -> None:
-        self.on_validation_epoch_end()
+    test_step, on_test_epoch_end = validation_step, on_validation_epoch_end
 
     def predict_step(self, chunk: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Digits -> the confidence in each of the ten digits, (n, 10)."""
