@@ -7,8 +7,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from lecun_repro.data.augment import SIDE, Distortion
-from lecun_repro.data.plan import require_integer
-from lecun_repro.errors import BadArgument
+from lecun_repro.data.plan import require_integer, require_number
 
 
 class Affine(Distortion):
@@ -103,9 +102,3 @@ LINEAR = torch.stack([CENTRED.expand(SIDE, SIDE), CENTRED[:, None].expand(SIDE, 
 def combined(parameters: Tensor, functions: Tensor) -> Tensor:
     """Displacements (m, 2, 16, 16) that combine functions of the pixel, (k, 256), by the parameters (m, 2, k)."""
     return (parameters.flatten(0, 1) @ functions).view(-1, 2, SIDE, SIDE)
-
-
-def require_number(name: str, value: float, most: float) -> None:
-    """Raises BadArgument for what is no number from 0 to `most`."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
-        raise BadArgument(name, value, f"a number from 0 to {most}")
