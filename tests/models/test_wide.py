@@ -26,14 +26,6 @@ def test_outputs_are_those_of_the_layers_one_after_the_other() -> None:
     torch.testing.assert_close(net(images, keep), net.out(x.flatten(1) * keep / 0.7))
 
 
-def test_a_seed_gives_the_same_weights_and_leaves_the_global_generator_alone() -> None:
-    torch.manual_seed(1)
-    first, drawn = WideConvNet([2] * 5, seed=7), torch.rand(1)
-    torch.manual_seed(1)
-    assert torch.equal(drawn, torch.rand(1))
-    assert torch.equal(first.out.weight, WideConvNet([2] * 5, seed=7).out.weight)
-
-
 @pytest.mark.parametrize("widths", [[8, 8], [8, 8, 0, 8, 8]])
 def test_refuses_other_numbers_of_widths(widths: list[int]) -> None:
     with pytest.raises(BadArgument, match="5 integers from 1"):

@@ -40,9 +40,6 @@ def article_table(maps: int) -> list[list[int]]:
     return [first + second] * len(first) + [second + last] * len(first) + [first + last] * len(first)
 
 
-ARTICLE_TABLE = article_table(MAPS)
-
-
 class ConvNet1989(Network):
     """The sparse convolutional network of 1989.
 
