@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from test_module import make_trainer
+from test_updates import needs_compiler
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import SGD
@@ -16,7 +17,7 @@ from lecun_repro.errors import BadArgument
 from lecun_repro.models.heads import CrossEntropy
 from lecun_repro.models.plain import as_network
 from lecun_repro.training.averaging import Average
-from lecun_repro.training.compile_cache import CompileError, compiler
+from lecun_repro.training.compile_cache import CompileError
 from lecun_repro.training.forward import Drawing, check_network, effects
 from lecun_repro.training.module import DigitClassifier
 from lecun_repro.training.updates import CompiledUpdates, Updates, eager_updates
@@ -96,7 +97,7 @@ class Small(nn.Sequential):
         super().__init__(nn.Flatten(), nn.Dropout(0.2), nn.Linear(256, 10), nn.BatchNorm1d(10))
 
 
-@pytest.mark.skipif(compiler() is None, reason="there is no working C++ compiler")
+@needs_compiler
 @pytest.mark.parametrize(
     "kind", [pytest.param(Small, marks=pytest.mark.slow), pytest.param(Net, marks=pytest.mark.full)]
 )
@@ -210,10 +211,7 @@ def fit(checkpoint: Path, passes: int, ckpt_path: Path | None = None, block_size
     torch.manual_seed(1)
     optimizer = functools.partial(SGD, lr=0.03)
     module = DigitClassifier(Net(), CrossEntropy(), optimizer, average="ema", average_decay=0.9, compile=False)
-    trainer = Trainer(
-        logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-        num_sanity_val_steps=0, accelerator="cpu", max_epochs=passes,
-    )  # fmt: skip
+    trainer = make_trainer(max_epochs=passes)
     data = DigitsDataModule("digits", train_size=30, test_size=10, batch_size=8, block_size=block_size)
     trainer.fit(module, data, ckpt_path=ckpt_path, weights_only=True)
     trainer.save_checkpoint(checkpoint)

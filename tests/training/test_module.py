@@ -10,6 +10,7 @@ import torch
 import yaml
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.callbacks import Callback
+from test_updates import needs_compiler
 from torch.optim import SGD, AdamW
 from torch.optim.lr_scheduler import LinearLR, OneCycleLR, ReduceLROnPlateau
 
@@ -19,11 +20,10 @@ from lecun_repro.models.convnet import ConvNet1989
 from lecun_repro.models.heads import CrossEntropy, TanhMSE
 from lecun_repro.training import module as module_under_test
 from lecun_repro.training import updates
-from lecun_repro.training.compile_cache import CompileError, compiler
+from lecun_repro.training.compile_cache import CompileError
 from lecun_repro.training.module import DigitClassifier
 from lecun_repro.training.updates import Clip, Examples, Updates, eager_updates
 
-needs_compiler = pytest.mark.skipif(compiler() is None, reason="there is no working C++ compiler")
 CONFIGS = Path(__file__).parents[2] / "configs"
 NOT_COMPILED = "updates are not compiled: "
 
@@ -137,11 +137,11 @@ def test_limit_train_batches_counts_updates(limit: int | float, updates: int, bl
     assert fitted.watch.evaluated_at == [updates, 2 * updates]
 
 
-def test_fast_dev_run_is_one_update(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.usefixtures("own_folder")
+def test_fast_dev_run_is_one_update() -> None:
     fitted = Fitted(fast_dev_run=True)
     assert fitted.trainer.global_step == 1
-    assert list(tmp_path.iterdir()) == []
+    assert list(Path().iterdir()) == []
 
 
 # The schedule
