@@ -183,10 +183,7 @@ FAILURES = {
     "nonsense": (lambda request: request.wfile.write(b"hello\r\n\r\n"), "."),
     "huge": (lambda request: request.give(bytes(2**16)), "more than 50,000 bytes"),
     "empty": (lambda request: request.give(b""), "the file is empty"),
-    "page": (
-        lambda request: request.give(b"<html>Please log in</html>"),
-        "not a gzip file: it begins with b'<html>",
-    ),
+    "page": (lambda request: request.give(b"<html>Please log in</html>"), "not a gzip file: it begins with b'<html>"),
     "other": (lambda request: request.give(gzip.compress(b"1 2\n")), "line 1: 2 fields"),
     "digest": (
         lambda request: request.give(gzip.compress((b"7" + b" 0" * 256 + b"\n") * 20)),
@@ -213,13 +210,7 @@ def test_a_bad_mirror_is_reported_and_leaves_nothing(small_usps, mirror, monkeyp
     assert time.monotonic() - start < 3
     assert not small_usps.root.exists()
     message = str(error.value)
-    for word in (
-        small_usps.home,
-        "LECUN_REPRO_DATA",
-        "--data.root",
-        "configs/quickstart.yaml",
-        "zip.test.gz",
-    ):
+    for word in (small_usps.home, "LECUN_REPRO_DATA", "--data.root", "configs/quickstart.yaml", "zip.test.gz"):
         assert str(word) in message
     assert message.count("\n") == 3
 

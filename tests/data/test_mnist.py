@@ -159,11 +159,7 @@ HEADER = struct.pack(">4B3I", 0, 0, 8, 3, 300, 28, 28)
     ("name", "content", "fault"),
     [
         (IMAGES, b"", "empty"),
-        (
-            IMAGES,
-            b"<!DOCTYPE html><title>404</title>",
-            "no 300 x 28 x 28 bytes in the IDX format: it begins with b'<!D",
-        ),
+        (IMAGES, b"<!DOCTYPE html>", "no 300 x 28 x 28 bytes in the IDX format: it begins with b'<!DOCTYPE html>"),
         (IMAGES, struct.pack(">4B3I", 0, 0, 8, 1, 300, 28, 28) + bytes(300 * 784), "in the IDX format"),
         (IMAGES, struct.pack(">4BI", 0, 0, 8, 3, 300), "in the IDX format"),
         (IMAGES, struct.pack(">4B3I", 0, 0, 8, 3, *[2**32 - 1] * 3), "in the IDX format"),
@@ -187,13 +183,6 @@ def test_another_content_is_refused_with_its_file_and_fault(small_mnist, name, c
         mnist.MNIST().load("train", np.arange(3), small_mnist.root)
     assert str(path) in str(error.value) and "\n" not in str(error.value)
     assert path.read_bytes() == before
-
-
-def test_only_the_part_asked_for_is_opened(small_mnist) -> None:
-    small_mnist.write()
-    for name in mnist.FILES["test"]:
-        (small_mnist.home / f"{name}.gz").unlink()
-    assert len(mnist.MNIST().load("train", np.arange(3), small_mnist.root).labels) == 3
 
 
 def test_real_article_digits(real_data) -> None:
