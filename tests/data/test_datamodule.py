@@ -84,7 +84,7 @@ def test_holdout_is_the_end_of_training_and_test_files_stay_closed(small_mnist) 
     arguments = {"source": "mnist", "train_size": 50, "test_size": 20, "root": small_mnist.write().root}
     whole = ready(**arguments)
     for name in mnist.FILES["test"]:
-        (small_mnist.home / f"{name}.gz").unlink()
+        small_mnist.path(name).unlink()
     data = ready(holdout=15, **arguments)
     assert list(data.splits) == [split.name for split in data.evaluated] == ["train", "holdout"]
     assert data.evaluation_split == "holdout"
@@ -95,7 +95,7 @@ def test_a_fold_is_held_out_of_the_digits_around_it(small_mnist) -> None:
     arguments = {"source": "mnist", "train_size": 50, "root": small_mnist.write().root}
     whole = ready(test_size=20, **arguments).train
     for name in mnist.FILES["test"]:
-        (small_mnist.home / f"{name}.gz").unlink()
+        small_mnist.path(name).unlink()
     data = ready(fold="2/5", **arguments)
     assert list(data.splits) == ["train", "holdout"]
     assert same(data.splits["holdout"], whole.part(10, 20)) and same(data.train, whole.without(10, 20))

@@ -45,12 +45,9 @@ FILES += [(USPS, part, name) for part, name in usps.FILES.items()]
 @pytest.mark.parametrize("packed", [True, False])
 @pytest.mark.parametrize(("source", "part", "name"), FILES)
 def test_damage_is_named_or_harmless(small_mnist, small_usps, source, part, name, packed) -> None:
-    small = (small_mnist if source is MNIST else small_usps).write()
+    small = (small_mnist if source is MNIST else small_usps).write(packed)
     expected = source.load(part, INDICES, small.root)
-    path = small.home / f"{name}.gz"
-    if not packed:
-        path.unlink()
-        path = small.home / name
+    path = small.path(name, packed)
     body = gzip.compress(small.contents[name], mtime=0) if packed else small.contents[name]
     refused = 0
     for damaged in damages(body):
@@ -82,8 +79,7 @@ def test_damage_is_named_or_harmless(small_mnist, small_usps, source, part, name
 )
 def test_foreign_files_are_refused(small_usps, monkeypatch, body, fault) -> None:
     monkeypatch.setattr(download, "MAX_CONTENT", 1_000_000)
-    small_usps.write()
-    path = small_usps.home / "zip.test.gz"
+    path = small_usps.write().path("zip.test")
     path.write_bytes(body)
     with pytest.raises(DataError) as error:
         USPS.load("test", INDICES, small_usps.root)

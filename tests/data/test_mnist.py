@@ -21,10 +21,7 @@ from lecun_repro.errors import BadArgument, DataError
 @pytest.mark.parametrize("folder", ["", "mnist", "MNIST/raw"])
 @pytest.mark.parametrize("packed", [True, False])
 def test_every_layout_is_found(small_mnist, folder, packed) -> None:
-    home = small_mnist.root / folder
-    home.mkdir(parents=True, exist_ok=True)
-    for name, content in small_mnist.contents.items():
-        (home / (f"{name}.gz" if packed else name)).write_bytes(gzip.compress(content) if packed else content)
+    small_mnist._replace(home=small_mnist.root / folder).write(packed)
     split = mnist.MNIST().load("test", np.array([5, 2]), small_mnist.root)
     assert split.labels.tolist() == small_mnist.labels["test"][[5, 2]].tolist()
     assert torch.equal(split.images, mnist.to_16x16(small_mnist.images["test"][[5, 2]]))
@@ -172,11 +169,7 @@ HEADER = struct.pack(">4B3I", 0, 0, 8, 3, 300, 28, 28)
 )
 @pytest.mark.parametrize("packed", [True, False])
 def test_another_content_is_refused_with_its_file_and_fault(small_mnist, name, content, fault, packed) -> None:
-    small_mnist.write()
-    path = small_mnist.home / f"{name}.gz"
-    if not packed:
-        path.unlink()
-        path = small_mnist.home / name
+    path = small_mnist.write(packed).path(name, packed)
     path.write_bytes(gzip.compress(content) if packed else content)
     before = path.read_bytes()
     with pytest.raises(DataError, match=fault) as error:

@@ -327,12 +327,6 @@ def compile_lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return [line for line in capsys.readouterr().out.splitlines() if not line.startswith("eval: ")]
 
 
-def test_a_short_run_is_not_compiled(capsys: pytest.CaptureFixture[str]) -> None:
-    fitted = Fitted(make_module(compile="auto"))
-    assert fitted.module.compiled is False
-    assert compile_lines(capsys) == [NOT_COMPILED + "this run has 40, and compiling pays from 20,000"]
-
-
 def test_compile_false_says_nothing(capsys: pytest.CaptureFixture[str], short_runs_earn_compiling) -> None:
     assert Fitted(make_module(compile=False)).module.compiled is False
     assert compile_lines(capsys) == []
@@ -351,7 +345,7 @@ def test_the_configured_run_as_a_whole_decides(
 ) -> None:
     # One update more would have been enough.
     monkeypatch.setattr(module_under_test, "EARNS_COMPILING", updates + 1)
-    Fitted(make_module(compile="auto"), **trainer)
+    assert Fitted(make_module(compile="auto"), **trainer).module.compiled is False
     assert compile_lines(capsys) == [NOT_COMPILED + f"this run has {updates}, and compiling pays from {updates + 1}"]
 
 
@@ -377,11 +371,12 @@ def test_where_plain_updates_take_long_it_is_told_once_by_what_factor_and_how_lo
 ) -> None:
     monkeypatch.setattr(module_under_test, "LONG", 0)
     fitted = Fitted(make_module(compile="auto"))
-    _, how_long = compile_lines(capsys)
+    why, how_long = compile_lines(capsys)
+    assert why == NOT_COMPILED + "this run has 40, and compiling pays from 20,000"
     assert re.fullmatch(
         r"an update takes [\d.]+ ms, 20 to 40 times as long as a compiled one; the other 20 some \d+ s", how_long
     )
-    assert fitted.module.notice == f"{NOT_COMPILED}this run has 40, and compiling pays from 20,000; {how_long}"
+    assert fitted.module.notice == f"{why}; {how_long}"
     Fitted(make_module(compile=False))
     assert compile_lines(capsys) == []
 
@@ -389,14 +384,6 @@ def test_where_plain_updates_take_long_it_is_told_once_by_what_factor_and_how_lo
 @pytest.mark.parametrize("seconds, words", [(39.6, "40 s"), (150, "2 min"), (7000, "117 min"), (12_600, "3.5 h")])
 def test_durations(seconds: float, words: str) -> None:
     assert module_under_test.duration(seconds) == words
-
-
-def test_without_a_compiler_it_is_not_compiled(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, short_runs_earn_compiling
-) -> None:
-    monkeypatch.setattr(module_under_test, "compiler", lambda: None)
-    assert Fitted(make_module(compile="auto")).module.compiled is False
-    assert compile_lines(capsys) == [NOT_COMPILED + "there is no working C++ compiler"]
 
 
 class CountsInPython(torch.optim.Optimizer):
@@ -416,11 +403,16 @@ class CountsInPython(torch.optim.Optimizer):
 WHY = "CountsInPython's own step() is used, as it keeps step in its state as int and not as a tensor"
 
 
-def test_an_optimizer_that_cannot_be_traced_is_not_compiled_and_says_why(
-    capsys: pytest.CaptureFixture[str], short_runs_earn_compiling
+@pytest.mark.parametrize(
+    "optimizer, version, why",
+    [(CountsInPython, "g++ 1", WHY), (functools.partial(SGD, lr=0.03), None, "there is no working C++ compiler")],
+)
+def test_what_cannot_be_compiled_says_why(
+    optimizer, version, why: str, capsys, monkeypatch: pytest.MonkeyPatch, short_runs_earn_compiling
 ) -> None:
-    assert Fitted(make_module(CountsInPython, compile="auto")).module.compiled is False
-    assert compile_lines(capsys) == [NOT_COMPILED + WHY]
+    monkeypatch.setattr(module_under_test, "compiler", lambda: version)
+    assert Fitted(make_module(optimizer, compile="auto")).module.compiled is False
+    assert compile_lines(capsys) == [NOT_COMPILED + why]
 
 
 def test_compile_true_refuses_an_optimizer_that_cannot_be_traced() -> None:

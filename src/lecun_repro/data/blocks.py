@@ -15,11 +15,8 @@ EVAL_CHUNK = 512  # digits evaluated at a time: what they activate fits the seco
 class Block(NamedTuple):
     """Consecutive updates' worth of digits, in the order of presentation."""
 
-    images: Tensor
-    """(updates, batch, 1, 16, 16) float32."""
-
-    labels: Tensor
-    """(updates, batch) int64."""
+    images: Tensor  # (updates, batch, 1, 16, 16) float32
+    labels: Tensor  # (updates, batch) int64
 
 
 @dataclass(eq=False)
