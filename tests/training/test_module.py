@@ -249,7 +249,8 @@ def test_averaged_weights_are_evaluated_and_the_raw_ones_as_well(kind: Any) -> N
 # Evaluation
 
 
-def test_evaluates_without_dropout_or_shifts(capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluates_without_dropout_or_shifts(capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lecun_repro.data.blocks.EVAL_CHUNK", 8)  # several for a split, the last one smaller
     fitted = Fitted(make_module(dropout=0.5), make_data(shift="roll"))
     assert not any(fitted.watch.modes)
     lines = []

@@ -26,7 +26,7 @@ from lecun_repro.training.callbacks import PassAxis, check_callbacks, check_moni
 from lecun_repro.training.compile_cache import CompileError, compiler
 from lecun_repro.training.curvature import curvatures
 from lecun_repro.training.divergence import check_loss, check_losses
-from lecun_repro.training.evaluation import Evaluation, SplitResult
+from lecun_repro.training.evaluation import SplitResult, evaluated
 from lecun_repro.training.forward import check_network
 from lecun_repro.training.newton import StochasticDiagonalLM
 from lecun_repro.training.optimizers import NotTraceable, grouped
@@ -415,9 +415,7 @@ class DigitClassifier(LightningModule):
         results = {}
         for name, chunks in self._chunks.items():
             outputs, labels = map(torch.cat, zip(*chunks, strict=True))
-            evaluation = Evaluation().to(self.device)
-            evaluation.update(self.head.loss(outputs, labels), outputs, labels, self.head.activation(outputs))
-            results[name] = evaluation.result()
+            results[name] = evaluated(self.head.loss(outputs, labels), outputs, labels, self.head.activation(outputs))
         self._chunks.clear()
         return results
 
