@@ -24,14 +24,10 @@ class Affine(Distortion):
     """
 
     def __init__(self, rotation: float = 0.0, scale: float = 0.0, shear: float = 0.0, translation: float = 0.0) -> None:
-        ranges = {
-            "rotation": (rotation, 180),
-            "scale": (scale, 0.9),
-            "shear": (shear, 2),
-            "translation": (translation, 16),
-        }
-        for name, (value, most) in ranges.items():
-            require_number(name, value, most)
+        require_number("rotation", rotation, 180)
+        require_number("scale", scale, 0.9)
+        require_number("shear", shear, 2)
+        require_number("translation", translation, 16)
         self.ranges = torch.tensor([[math.radians(rotation), scale, scale, shear, translation, translation]])
 
     def draw(self, n: int, generator: torch.Generator) -> Tensor:
@@ -94,9 +90,7 @@ class Elastic(Distortion):
 
 
 CENTRED = torch.arange(SIDE) - (SIDE - 1) / 2
-LINEAR = torch.stack([CENTRED.expand(SIDE, SIDE), CENTRED[:, None].expand(SIDE, SIDE), torch.ones(SIDE, SIDE)]).flatten(
-    1
-)
+LINEAR = torch.stack([*torch.meshgrid(CENTRED, CENTRED, indexing="xy"), torch.ones(SIDE, SIDE)]).flatten(1)
 
 
 def combined(parameters: Tensor, functions: Tensor) -> Tensor:

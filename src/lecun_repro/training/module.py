@@ -250,7 +250,7 @@ class DigitClassifier(LightningModule):
         if wanted and not reason:
             reason = self._compile(builds=wanted is True or self._configured_updates() >= EARNS_COMPILING)
         self.compiled = self._compiled_updates is not None
-        if reason and wanted is True and self.compile_wanted is True:
+        if reason and self.compile_wanted is True:
             raise BadArgument(
                 "model.compile", f"true with {type(self._optimizer()).__name__}", f"auto, false; {reason}"
             )
@@ -265,7 +265,7 @@ class DigitClassifier(LightningModule):
         """Tells it once, after the first plain updates, where what is left of the run takes long."""
         open_end = self.trainer.max_epochs in (None, -1) and self.trainer.max_steps == -1
         each, left = seconds / updates, self._configured_updates() - self.updates_done
-        if self._reason and not open_end and each * left >= LONG:
+        if not open_end and each * left >= LONG:
             factor = ", 20 to 40 times as long as a compiled one" if self._data().batch == 1 else ""
             how_long = f"an update takes {1000 * each:.2g} ms{factor}; the other {left:,} some {duration(each * left)}"
             self.notice = f"{self._reason}; {how_long}"

@@ -124,11 +124,11 @@ class Updates:
     generator: torch.Generator = field(default_factory=torch.Generator)
     seen: dict[torch.Size, Effects] = field(default_factory=dict)  # of digits of each shape
 
-    def loss(self, prepared: Tensor, labels: Tensor, keep: Tensor | None = None) -> Tensor:
-        """The loss that one update descends: its digits' mean, with the units that `keep` leaves in."""
-        draws = self.effects((prepared, labels) if keep is None else (prepared, labels, keep)).draws
+    def loss(self, prepared: Tensor, labels: Tensor, *masks: Tensor) -> Tensor:
+        """The loss that one update descends: its digits' mean, with the units that the mask, if any, leaves in."""
+        draws = self.effects((prepared, labels, *masks)).draws
         with Drawing(partial(torch.rand, generator=self.generator)) if draws else nullcontext():
-            outputs = self.network.outputs(prepared, keep)
+            outputs = self.network.outputs(prepared, *masks)
         return self.head.training_loss(outputs, labels)
 
     def effects(self, example: Sequence[Tensor]) -> Effects:
