@@ -6,26 +6,22 @@ from test_convnet import digits
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from lecun_repro.models.base import Network
 from lecun_repro.models.convnet import ConvNet1989
+from lecun_repro.models.fully_connected import FullyConnected1989
 from lecun_repro.models.vit import MicroViT
+from lecun_repro.models.wide import WideConvNet
 
 SHAPES = [{}, {"patch": [4, 4], "width": 16, "hidden": 64}, {"blocks": 2, "width": 16, "heads": 4, "hidden": 40}]
-shapes = pytest.mark.parametrize("shape", SHAPES)
+OTHERS = [ConvNet1989(table="full"), FullyConnected1989(), WideConvNet()]  # H2 is computed densely, whatever its table
 
 
-@shapes
-def test_counts_are_those_of_torch(shape: dict) -> None:
-    net = MicroViT(seed=1, **shape)
+@pytest.mark.parametrize("net", [*(MicroViT(seed=1, **shape) for shape in SHAPES), *OTHERS])
+def test_counts_are_those_of_torch(net: Network) -> None:
     with FlopCounterMode(display=False) as counter:
-        net(digits(1).float())
-    assert 2 * sum(size.macs for size in net.sizes()) == counter.get_total_flops()
+        net(digits(32).float())
+    assert counter.get_total_flops() == 2 * 32 * sum(size.macs for size in net.sizes())
     assert sum(size.parameters for size in net.sizes()) == sum(p.numel() for p in net.parameters())
-
-
-def test_the_counter_agrees_on_the_convolutional_network() -> None:
-    with FlopCounterMode(display=False) as counter:  # a dense H2, with zeros where connections are missing
-        ConvNet1989(table="full")(digits(32).float())
-    assert counter.get_total_flops() == 2 * 32 * sum(size.macs for size in ConvNet1989(table="full").sizes())
 
 
 def test_is_of_the_1989_network_s_size() -> None:

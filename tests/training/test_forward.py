@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from test_module import make_trainer
-from test_updates import needs_compiler
+from test_updates import CLOSE, assert_same_run, needs_compiler
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import SGD
@@ -66,22 +66,12 @@ def digits(n: int, batch: int = 4) -> tuple[Tensor, Tensor]:
     return images, torch.randint(10, (n, batch), generator=generator)
 
 
-def assert_same(ours: Updates, other: Updates, **tolerance: float) -> None:
-    for part in ("network", "average"):
-        if getattr(ours, part) is not None:
-            mine, theirs = (dict(getattr(each, part).state_dict()) for each in (ours, other))
-            torch.testing.assert_close(mine, theirs, **tolerance)
-
-
-CLOSE = {"rtol": 1e-9, "atol": 1e-12}
-
-
 def assert_compiled_equals_eager(kind: type[nn.Module], average: str | None) -> None:
     ours, other = updates(kind, average), updates(kind, average)
     compiled, (images, labels) = CompiledUpdates(ours), digits(6)
     losses = torch.cat([compiled((images[a:b], labels[a:b])) for a, b in ((0, 2), (2, 6))])
     torch.testing.assert_close(losses, eager_updates(other, (images, labels)), **CLOSE)
-    assert_same(ours, other, **CLOSE)
+    assert_same_run(ours, other, **CLOSE)
 
 
 @pytest.mark.parametrize("kind", [Net, pytest.param(Noisy, marks=pytest.mark.slow)])
@@ -110,7 +100,7 @@ def test_eager_blocks_give_the_same_bits() -> None:
     eager_updates(whole, (images, labels))
     for first, last in ((0, 1), (1, 6)):
         eager_updates(parts, (images[first:last], labels[first:last]))
-    assert_same(parts, whole, rtol=0, atol=0)
+    assert_same_run(parts, whole)
 
 
 @pytest.mark.parametrize("draw, mean, std", [

@@ -7,7 +7,7 @@ from typing import Any
 import lion_pytorch
 import pytest
 import torch
-from test_updates import needs_compiler
+from test_updates import CLOSE, assert_same_run, needs_compiler
 from torch import Tensor, nn, optim
 
 from lecun_repro.models.convnet import ConvNet1989
@@ -180,12 +180,12 @@ def updates(make: Callable, schedule: Any = None, clip: Clip | None = None, aver
     return Updates(net, CrossEntropy(), optimizer, schedule and schedule(optimizer), clip, made)
 
 
-def assert_same(ours: Updates, other: Updates, rtol: float) -> None:
-    close = functools.partial(torch.testing.assert_close, rtol=rtol, atol=1e-12)
-    close(list(ours.network.parameters()), list(other.network.parameters()))
-    close(ours.optimizer.state_dict()["state"], other.optimizer.state_dict()["state"])
-    if ours.average is not None and other.average is not None:
-        close(list(ours.average.state_dict().values()), list(other.average.state_dict().values()))
+def assert_compiled_equals_its_own_steps(name: str, passes: int, n: int) -> None:
+    ours, other = updates(**CASES[name]), updates(**CASES[name])
+    compiled, digits = CompiledUpdates(ours), examples(n)
+    for _ in range(passes):
+        torch.testing.assert_close(compiled(digits), eager_updates(other, digits), **CLOSE)
+    assert_same_run(ours, other, **CLOSE)
 
 
 ONE_CYCLE = functools.partial(optim.lr_scheduler.OneCycleLR, max_lr=0.02, total_steps=1000)
@@ -209,12 +209,7 @@ BY_DEFAULT = ("SGD", "nesterov", "AdamW", "RMSprop", "MuonAdamW", *WITH_ALL)
     "name", [pytest.param(name, marks=() if name in BY_DEFAULT else pytest.mark.slow) for name in CASES]
 )
 def test_traced_equals_its_own_step(name: str, traced: list) -> None:
-    ours, other = updates(**CASES[name]), updates(**CASES[name])
-    compiled = CompiledUpdates(ours)
-    for _ in range(2):
-        losses = compiled(examples(6))
-        torch.testing.assert_close(losses, eager_updates(other, examples(6)), rtol=1e-9, atol=1e-12)
-    assert_same(ours, other, 1e-9)
+    assert_compiled_equals_its_own_steps(name, passes=2, n=6)
 
 
 # Each compiles for twenty seconds: with every commit a few, whose graphs are the most different.
@@ -225,11 +220,7 @@ COMPILED = [pytest.param(name, marks=pytest.mark.slow if name in ALSO_SLOW else 
 @needs_compiler
 @pytest.mark.parametrize("name", COMPILED)
 def test_five_compiled_passes_equal_its_own_steps(name: str) -> None:
-    ours, other = updates(**CASES[name]), updates(**CASES[name])
-    compiled, digits = CompiledUpdates(ours), examples(100)
-    for _ in range(5):
-        torch.testing.assert_close(compiled(digits), eager_updates(other, digits), rtol=1e-9, atol=1e-12)
-    assert_same(ours, other, 1e-9)
+    assert_compiled_equals_its_own_steps(name, passes=5, n=100)
 
 
 def test_a_new_decay_and_a_new_dropout_need_no_new_graph(traced: list) -> None:
@@ -240,7 +231,7 @@ def test_a_new_decay_and_a_new_dropout_need_no_new_graph(traced: list) -> None:
             each.optimizer.param_groups[0]["weight_decay"], each.network.dropout = decay, dropout
         compiled(examples(4))
         eager_updates(other, examples(4))
-    assert_same(ours, other, 1e-9)
+    assert_same_run(ours, other, **CLOSE)
     assert len(traced) == 1
 
 

@@ -92,10 +92,15 @@ def eager(made: Updates) -> Callable[[Examples], Tensor]:
     return lambda examples: eager_updates(made, examples)
 
 
+CLOSE = {"rtol": 1e-9, "atol": 1e-12}
+
+
 def assert_same_run(made: Updates, other: Updates, rtol: float = 0.0, atol: float = 0.0) -> None:
-    """Equal weights and optimizer state."""
+    """Equal weights, buffers, averages and optimizer state."""
     close = functools.partial(torch.testing.assert_close, rtol=rtol, atol=atol)
-    close(dict(made.network.named_parameters()), dict(other.network.named_parameters()))
+    close(made.network.state_dict(), other.network.state_dict())
+    if made.average is not None and other.average is not None:
+        close(made.average.state_dict(), other.average.state_dict())
     ours, theirs = made.optimizer.state_dict(), other.optimizer.state_dict()
     close(ours["state"], theirs["state"])
     assert ours["param_groups"] == theirs["param_groups"]
