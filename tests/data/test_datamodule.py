@@ -185,7 +185,7 @@ def test_shifts_depend_on_neither_blocks_nor_batches(shift) -> None:
     assert not torch.equal(presented(ready(shift=shift, train_size=100, seed=6)).images, expected)
 
 
-def test_evaluation_is_in_chunks_and_unshifted(small_usps) -> None:
+def test_evaluation_is_in_chunks_and_unshifted() -> None:
     data = ready(shift="roll")
     data.splits["train"] = Split(data.train.images.repeat(2, 1, 1, 1), data.train.labels.repeat(2))
     for train, test in (data.val_dataloader(), data.test_dataloader()):

@@ -394,7 +394,7 @@ def test_that_it_compiles_is_told_once(cache: Path, handed_out: list[bytes], cap
 # Trust
 
 
-def test_a_package_is_private_and_verified(cache: Path, handed_out: list[bytes], monkeypatch, capfd) -> None:
+def test_a_package_is_private_and_verified(cache: Path, handed_out: list[bytes], capfd) -> None:
     shutil.rmtree(cache)
     before = os.umask(0)
     try:

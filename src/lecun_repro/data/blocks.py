@@ -19,7 +19,7 @@ class Block(NamedTuple):
     labels: Tensor  # (updates, batch) int64
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Blocks:
     """The updates of a pass over the training digits, in blocks.
 
