@@ -34,11 +34,15 @@ class Small(NamedTuple):
     images: dict[str, np.ndarray]
     labels: dict[str, np.ndarray]
 
-    def write(self) -> "Small":
-        """Writes all files, as gzip, where a download would put them."""
+    def path(self, name: str, packed: bool = True) -> Path:
+        """Where a download would put a file, or where it may lie unpacked."""
+        return self.home / (f"{name}.gz" if packed else name)
+
+    def write(self, packed: bool = True) -> "Small":
+        """Writes all files."""
         self.home.mkdir(parents=True, exist_ok=True)
         for name, content in self.contents.items():
-            (self.home / f"{name}.gz").write_bytes(gzip.compress(content))
+            self.path(name, packed).write_bytes(gzip.compress(content) if packed else content)
         return self
 
 

@@ -84,7 +84,7 @@ def test_holdout_is_the_end_of_training_and_test_files_stay_closed(small_mnist) 
     arguments = {"source": "mnist", "train_size": 50, "test_size": 20, "root": small_mnist.write().root}
     whole = ready(**arguments)
     for name in mnist.FILES["test"]:
-        (small_mnist.home / f"{name}.gz").unlink()
+        small_mnist.path(name).unlink()
     data = ready(holdout=15, **arguments)
     assert list(data.splits) == [split.name for split in data.evaluated] == ["train", "holdout"]
     assert data.evaluation_split == "holdout"
@@ -95,7 +95,7 @@ def test_a_fold_is_held_out_of_the_digits_around_it(small_mnist) -> None:
     arguments = {"source": "mnist", "train_size": 50, "root": small_mnist.write().root}
     whole = ready(test_size=20, **arguments).train
     for name in mnist.FILES["test"]:
-        (small_mnist.home / f"{name}.gz").unlink()
+        small_mnist.path(name).unlink()
     data = ready(fold="2/5", **arguments)
     assert list(data.splits) == ["train", "holdout"]
     assert same(data.splits["holdout"], whole.part(10, 20)) and same(data.train, whole.without(10, 20))
@@ -147,15 +147,7 @@ def test_arguments_and_help_by_jsonargparse() -> None:
     shift = parser.parse_args(["--data.augment+=lecun_repro.Shift", "--data.augment.kind=pad"]).data.augment
     assert [(step.class_path, step.init_args.kind) for step in shift] == [("lecun_repro.Shift", "pad")]
     assert parser.parse_args(["--data.draw=full", "--data.batch_size=4"]).data.batch_size == 4
-    for wrong in (
-        "draw=-1",
-        "batch_size=0",
-        "shift=2",
-        "train_size=0",
-        "holdout=-1",
-        "block_size=0",
-        "seed=-1",
-    ):
+    for wrong in ("draw=-1", "batch_size=0", "shift=2", "train_size=0", "holdout=-1", "block_size=0", "seed=-1"):
         with pytest.raises(Exception, match=wrong.split("=")[0]):
             parser.parse_args([f"--data.{wrong}"])
     text = parser.format_help()
@@ -188,17 +180,12 @@ def test_shifts_depend_on_neither_blocks_nor_batches(shift) -> None:
     [shifts] = Augmentations(shift, seed=5).draw(100, 0)
     expected = Shift(shift).apply(data.train.images, shifts)
     assert torch.equal(presented(data).images, expected)
-    for arguments in (
-        {"block_size": 7},
-        {"batch_size": 8},
-        {"batch_size": "full"},
-        {"batch_size": 3, "block_size": 1},
-    ):
+    for arguments in ({"block_size": 7}, {"batch_size": 8}, {"batch_size": "full"}, {"batch_size": 3, "block_size": 1}):
         assert torch.equal(presented(ready(shift=shift, train_size=100, seed=5, **arguments)).images, expected)
     assert not torch.equal(presented(ready(shift=shift, train_size=100, seed=6)).images, expected)
 
 
-def test_evaluation_is_in_chunks_and_unshifted(small_usps) -> None:
+def test_evaluation_is_in_chunks_and_unshifted() -> None:
     data = ready(shift="roll")
     data.splits["train"] = Split(data.train.images.repeat(2, 1, 1, 1), data.train.labels.repeat(2))
     for train, test in (data.val_dataloader(), data.test_dataloader()):
@@ -296,9 +283,7 @@ def test_lightning_takes_no_further_cut_of_a_fraction(n, block_size, fraction) -
     data = ready(train_size=n, block_size=block_size)
     data.trainer = type("Limited", (), {"limit_train_batches": fraction, "current_epoch": 0})
     if not int(n * fraction):
-        with pytest.raises(
-            BadArgument, match=f"^limit_train_batches: .*; allowed: at least one of the pass's {n} updates"
-        ):
+        with pytest.raises(BadArgument, match=f"^limit_train_batches: .* at least one of the pass's {n} updates"):
             data.train_dataloader()
         return
     loader = data.train_dataloader()

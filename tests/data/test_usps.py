@@ -15,10 +15,7 @@ from lecun_repro.errors import DataError
 @pytest.mark.parametrize("folder", ["", "usps"])
 @pytest.mark.parametrize("packed", [True, False])
 def test_every_layout_is_found(small_usps, folder, packed) -> None:
-    home = small_usps.root / folder
-    home.mkdir(parents=True, exist_ok=True)
-    content = small_usps.contents["zip.train"]  # the other file is not needed
-    (home / ("zip.train.gz" if packed else "zip.train")).write_bytes(gzip.compress(content) if packed else content)
+    small_usps._replace(home=small_usps.root / folder).write(packed).path("zip.test", packed).unlink()  # not needed
     split = usps.USPS().load("train", np.array([7, 1]), small_usps.root)
     assert split.labels.tolist() == small_usps.labels["train"][[7, 1]].tolist()
     assert split.images.shape == (2, 1, 16, 16) and split.images.dtype == torch.float32
@@ -90,8 +87,7 @@ def test_too_few_or_too_many_lines() -> None:
 
 
 def test_a_changed_pixel_is_refused_with_both_digests(small_usps) -> None:
-    small_usps.write()
-    path = small_usps.home / "zip.train.gz"
+    path = small_usps.write().path("zip.train")
     path.write_bytes(gzip.compress(small_usps.contents["zip.train"].replace(b"0.1", b"0.2", 1)))
     digests = r"sha256 of the content is [0-9a-f]{64}, expected [0-9a-f]{64}"
     with pytest.raises(DataError, match=digests) as error:

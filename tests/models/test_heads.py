@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from lecun_repro.models.heads import CrossEntropy, Head, TanhMSE
@@ -7,15 +8,22 @@ from lecun_repro.models.heads import CrossEntropy, Head, TanhMSE
 GENERATOR = torch.Generator().manual_seed(0)
 OUTPUTS = 3 * torch.randn((5, 10), generator=GENERATOR, dtype=torch.float64)
 LABELS = torch.tensor([3, 0, 9, 3, 7])
+SCALED = TanhMSE("scaled_tanh", 0.8)
+each_head = pytest.mark.parametrize("head", [TanhMSE(), SCALED, CrossEntropy()], ids=["mse", "scaled", "ce"])
 
 
-def test_mse_is_the_mean_over_patterns_and_outputs_on_targets_of_plus_and_minus_one() -> None:
-    total = 0.0
-    for outputs, label in zip(OUTPUTS.tolist(), LABELS.tolist(), strict=True):
-        for digit, output in enumerate(outputs):
-            target = 1.0 if digit == label else -1.0
-            total += (torch.tanh(torch.tensor(output, dtype=torch.float64)).item() - target) ** 2
-    assert TanhMSE().loss(OUTPUTS, LABELS).item() == pytest.approx(total / 50, rel=1e-12)
+@pytest.mark.parametrize(
+    "head, activations, target",
+    [(TanhMSE(), torch.tanh(OUTPUTS), 1.0), (SCALED, 1.7159 * torch.tanh(OUTPUTS * 2 / 3), 0.8)],
+)
+def test_mse_is_the_mean_over_patterns_and_outputs_on_targets_of_plus_and_minus_one_level(
+    head: TanhMSE, activations: Tensor, target: float
+) -> None:
+    targets = target * (F.one_hot(LABELS, 10).double() * 2 - 1)
+    torch.testing.assert_close(head.activation(OUTPUTS), activations)
+    torch.testing.assert_close(
+        head.loss(OUTPUTS, LABELS), (activations - targets).square().sum() / 50, rtol=1e-12, atol=0
+    )
 
 
 def test_mse_of_right_and_of_undecided_outputs() -> None:
@@ -32,7 +40,7 @@ def test_cross_entropy_is_the_mean_negative_log_probability_of_the_label() -> No
     assert torch.equal(CrossEntropy().activation(OUTPUTS), OUTPUTS)
 
 
-@pytest.mark.parametrize("head", [TanhMSE(), CrossEntropy()], ids=lambda head: type(head).__name__)
+@each_head
 def test_probabilities_sum_to_one_and_keep_the_order_of_the_outputs(head: Head) -> None:
     probabilities = head.probabilities(OUTPUTS)
     torch.testing.assert_close(probabilities.sum(1), torch.ones(5, dtype=torch.float64))
@@ -41,38 +49,23 @@ def test_probabilities_sum_to_one_and_keep_the_order_of_the_outputs(head: Head) 
     assert torch.equal(head.activation(OUTPUTS).argmax(1), OUTPUTS.argmax(1))
 
 
-@pytest.mark.parametrize("head", [TanhMSE(), CrossEntropy()], ids=lambda head: type(head).__name__)
+@each_head
 def test_probabilities_are_finite_even_where_the_outputs_are_extreme(head: Head) -> None:
     # With tanh, ten outputs that all round to -1 leave no shares to normalise.
     for outputs in (torch.full((1, 10), -50.0), torch.full((1, 10), 50.0)):
         torch.testing.assert_close(head.probabilities(outputs), torch.full((1, 10), 0.1))
 
 
-@pytest.mark.parametrize("head", [TanhMSE(), CrossEntropy()], ids=lambda head: type(head).__name__)
+@each_head
 def test_gradient_equals_finite_differences(head: Head) -> None:
     outputs = (OUTPUTS / 3).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: head.loss(x, LABELS), outputs)
 
 
-def test_heads_keep_float32() -> None:
-    for head in (TanhMSE(), CrossEntropy()):
-        assert head.loss(OUTPUTS.float(), LABELS).dtype == torch.float32
-        assert head.loss(OUTPUTS, LABELS).item() == pytest.approx(head.loss(OUTPUTS.float(), LABELS).item(), rel=1e-5)
-
-
-def test_mse_is_what_torch_computes_from_one_hot_targets() -> None:
-    targets = F.one_hot(LABELS, 10) * 2.0 - 1
-    torch.testing.assert_close(TanhMSE().loss(OUTPUTS, LABELS), (torch.tanh(OUTPUTS) - targets).square().mean())
-
-
-def test_scaled_tanh_and_another_target() -> None:
-    head = TanhMSE("scaled_tanh", 0.8)
-    targets = 0.8 * (F.one_hot(LABELS, 10) * 2.0 - 1)
-    activations = 1.7159 * torch.tanh(OUTPUTS * 2 / 3)
-    torch.testing.assert_close(head.activation(OUTPUTS), activations)
-    torch.testing.assert_close(head.loss(OUTPUTS, LABELS), (activations - targets).square().mean())
-    torch.testing.assert_close(head.probabilities(OUTPUTS).sum(1), torch.ones(5, dtype=torch.float64))
-    assert torch.equal(head.probabilities(OUTPUTS).argsort(1), OUTPUTS.argsort(1))
+@each_head
+def test_heads_keep_float32(head: Head) -> None:
+    assert head.loss(OUTPUTS.float(), LABELS).dtype == torch.float32
+    assert head.loss(OUTPUTS, LABELS).item() == pytest.approx(head.loss(OUTPUTS.float(), LABELS).item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
@@ -89,18 +82,12 @@ def test_other_heads_train_what_they_report() -> None:
     assert torch.equal(TanhMSE().training_loss(OUTPUTS, LABELS), TanhMSE().loss(OUTPUTS, LABELS))
 
 
-@pytest.mark.parametrize("smoothing", [-0.1, 1.0, float("nan")])
-def test_refuses_other_shares_of_smoothing(smoothing: float) -> None:
-    with pytest.raises(ValueError, match=r"smoothing: .*; allowed: a number from 0 to below 1"):
-        CrossEntropy(smoothing)
-
-
-@pytest.mark.parametrize("given", [("tanh", 1.1), ("tanh", 0.0), ("tanh", -1.0), ("scaled_tanh", 1.8)])
-def test_refuses_a_target_that_cannot_be_reached(given: tuple) -> None:
-    with pytest.raises(ValueError, match=r"target: .*; allowed: a number above 0, at most 1"):
-        TanhMSE(*given)
-
-
-def test_refuses_other_activations() -> None:
-    with pytest.raises(ValueError, match="activation: relu; allowed: tanh, scaled_tanh"):
-        TanhMSE("relu")  # type: ignore[arg-type]
+@pytest.mark.parametrize("kind, given, fault", [
+    *((CrossEntropy, (share,), "smoothing: .*; allowed: a number from 0 to b") for share in (-0.1, 1.0, float("nan"))),
+    *((TanhMSE, ("tanh", target), "target: .*; allowed: a number above 0, at most 1.0") for target in (1.1, 0.0, -1.0)),
+    (TanhMSE, ("scaled_tanh", 1.8), "target: 1.8; allowed: a number above 0, at most 1.7159"),
+    (TanhMSE, ("relu",), "activation: relu; allowed: tanh, scaled_tanh"),
+])  # fmt: skip
+def test_refuses_other_arguments(kind: type[Head], given: tuple, fault: str) -> None:
+    with pytest.raises(ValueError, match=fault):
+        kind(*given)

@@ -2,33 +2,26 @@
 
 import pytest
 import torch
+from test_convnet import digits
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from lecun_repro.models.base import Network
 from lecun_repro.models.convnet import ConvNet1989
+from lecun_repro.models.fully_connected import FullyConnected1989
 from lecun_repro.models.vit import MicroViT
+from lecun_repro.models.wide import WideConvNet
 
 SHAPES = [{}, {"patch": [4, 4], "width": 16, "hidden": 64}, {"blocks": 2, "width": 16, "heads": 4, "hidden": 40}]
-shapes = pytest.mark.parametrize("shape", SHAPES)
+OTHERS = [ConvNet1989(table="full"), FullyConnected1989(), WideConvNet()]  # H2 is computed densely, whatever its table
 
 
-def digits(n: int, seed: int = 0) -> torch.Tensor:
-    return torch.rand((n, 1, 16, 16), generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 2 - 1
-
-
-@shapes
-def test_counts_are_those_of_torch(shape: dict) -> None:
-    net = MicroViT(seed=1, **shape)
+@pytest.mark.parametrize("net", [*(MicroViT(seed=1, **shape) for shape in SHAPES), *OTHERS])
+def test_counts_are_those_of_torch(net: Network) -> None:
     with FlopCounterMode(display=False) as counter:
-        net(digits(1).float())
-    assert 2 * sum(size.macs for size in net.sizes()) == counter.get_total_flops()
+        net(digits(32).float())
+    assert counter.get_total_flops() == 2 * 32 * sum(size.macs for size in net.sizes())
     assert sum(size.parameters for size in net.sizes()) == sum(p.numel() for p in net.parameters())
-
-
-def test_the_counter_agrees_on_the_convolutional_network() -> None:
-    with FlopCounterMode(display=False) as counter:  # a dense H2, with zeros where connections are missing
-        ConvNet1989(table="full")(digits(32).float())
-    assert counter.get_total_flops() == 2 * 32 * sum(size.macs for size in ConvNet1989(table="full").sizes())
 
 
 def test_is_of_the_1989_network_s_size() -> None:
@@ -77,16 +70,6 @@ def test_keep_drops_numbers_of_the_last_block_and_scales_the_others() -> None:
     kept = net.outputs(prepared, ~keep)
     torch.testing.assert_close(kept, 2 * net.outputs(prepared))  # its biases are 0
     torch.testing.assert_close(net(digits(2)), net.outputs(prepared))
-
-
-def test_a_seed_gives_the_same_weights_and_leaves_the_global_generator_alone() -> None:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(5)
-        before = torch.random.get_rng_state()
-        seeded = MicroViT(seed=5)
-        assert torch.equal(torch.random.get_rng_state(), before)
-        drawn = MicroViT()
-    assert all(torch.equal(a, b) for a, b in zip(seeded.parameters(), drawn.parameters(), strict=True))
 
 
 @pytest.mark.parametrize(

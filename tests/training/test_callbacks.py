@@ -51,9 +51,13 @@ def trainer_of(*given: Callback, logger: Logger | bool = False, **arguments: Any
 def fit(*given: Callback, logger: Logger | bool = False, **arguments: Any) -> Trainer:
     trainer = trainer_of(*given, logger=logger)
     schedule = partial(LinearLR, start_factor=1.0, end_factor=0.5, total_iters=PASSES - 1)
-    module = DigitClassifier(ConvNet1989(seed=1), TanhMSE(), lr_scheduler=schedule, compile=False, **arguments)
-    trainer.fit(module, DigitsDataModule("digits", train_size=DIGITS, test_size=10, block_size=7))
+    trainer.fit(*model_and_data(lr_scheduler=schedule, **arguments))
     return trainer
+
+
+def model_and_data(**arguments: Any) -> tuple[DigitClassifier, DigitsDataModule]:
+    data = DigitsDataModule("digits", train_size=DIGITS, test_size=10, block_size=7)
+    return DigitClassifier(ConvNet1989(seed=1), TanhMSE(), compile=False, **arguments), data
 
 
 def test_the_table_the_page_and_lightning_agree() -> None:
@@ -94,9 +98,8 @@ def predictions(capsys: Any, monkeypatch: Any) -> None:
         def write_on_batch_end(self, trainer: Trainer, module: Any, prediction: torch.Tensor, *rest: Any) -> None:
             seen.append(prediction.shape)
 
-    module = DigitClassifier(ConvNet1989(seed=1), TanhMSE())
     with pytest.warns(UserWarning, match="Couldn't infer the batch indices"):
-        trainer_of(Writer()).predict(module, datamodule=DigitsDataModule("digits", train_size=9, test_size=10))
+        trainer_of(Writer()).predict(*model_and_data())
     assert seen == [(10, 10)]
 
 
@@ -217,36 +220,17 @@ class OwnAverage(callbacks.EMAWeightAveraging):
 def nothing(*args: Any) -> None: ...
 
 
-@pytest.mark.parametrize(
-    "callback, arguments, said",
-    [
-        (OwnAverage(), {}, "trainer.callbacks: OwnAverage; allowed: model.average: ema"),
-        (
-            callbacks.ModelCheckpoint(every_n_train_steps=5),
-            {},
-            "every_n_train_steps: 5 of ModelCheckpoint; allowed: eve",
-        ),
-        (callbacks.ModelCheckpoint(train_time_interval=timedelta(1)), {}, "train_time_interval: 1 day, 0:00:00 of "),
-        (
-            callbacks.ModelCheckpoint(save_on_exception=True),
-            {},
-            "save_on_exception: True of ModelCheckpoint; allowed: f",
-        ),
-        (callbacks.LearningRateMonitor("step"), {}, "logging_interval: step of LearningRateMonitor; allowed: epoch"),
-        (callbacks.LearningRateMonitor(), {"lr_interval": "step"}, "logging_interval: step of LearningRateMonitor"),
-        (
-            callbacks.LambdaCallback(on_after_backward=nothing),
-            {},
-            "LambdaCallback.on_after_backward; allowed: on_train_b",
-        ),
-        (
-            callbacks.EarlyStopping("val_loss"),
-            {},
-            "monitor: val_loss of EarlyStopping; allowed: loss/train, error/train",
-        ),
-        (callbacks.ModelCheckpoint(monitor="error/dev"), {}, "monitor: error/dev of ModelCheckpoint; allowed: loss/tr"),
-    ],
-)
+@pytest.mark.parametrize("callback, arguments, said", [
+    (OwnAverage(), {}, "trainer.callbacks: OwnAverage; allowed: model.average: ema"),
+    (callbacks.ModelCheckpoint(every_n_train_steps=5), {}, "every_n_train_steps: 5 of ModelCheckpoint; allowed: eve"),
+    (callbacks.ModelCheckpoint(train_time_interval=timedelta(1)), {}, "train_time_interval: 1 day, 0:00:00 of "),
+    (callbacks.ModelCheckpoint(save_on_exception=True), {}, "save_on_exception: True of ModelCheckpoint; allowed: f"),
+    (callbacks.LearningRateMonitor("step"), {}, "logging_interval: step of LearningRateMonitor; allowed: epoch"),
+    (callbacks.LearningRateMonitor(), {"lr_interval": "step"}, "logging_interval: step of LearningRateMonitor"),
+    (callbacks.LambdaCallback(on_after_backward=nothing), {}, "LambdaCallback.on_after_backward; allowed: on_train_b"),
+    (callbacks.EarlyStopping("val_loss"), {}, "monitor: val_loss of EarlyStopping; allowed: loss/train, error/train"),
+    (callbacks.ModelCheckpoint(monitor="error/dev"), {}, "monitor: error/dev of ModelCheckpoint; allowed: loss/tr"),
+])  # fmt: skip
 def test_arguments_that_cannot_be_honoured_are_refused(
     callback: Callback, arguments: dict[str, Any], said: str
 ) -> None:
@@ -267,12 +251,9 @@ def test_what_a_callback_of_ones_own_logs_can_be_watched() -> None:
 
 @pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
 def test_a_checkpoint_from_within_a_pass_is_no_start() -> None:
-    module, data = (
-        DigitClassifier(ConvNet1989(seed=1), TanhMSE(), compile=False),
-        DigitsDataModule("digits", train_size=DIGITS, test_size=10, block_size=7),
-    )
-    trainer = trainer_of(callbacks.ModelCheckpoint("saved"), max_steps=30)
-    trainer.fit(module, data)
+    module, data = model_and_data()
+    saved = callbacks.ModelCheckpoint("saved")
+    trainer_of(saved, max_steps=30).fit(module, data)
     with pytest.raises(ValueError, match="before the end of its pass"):
-        trainer_of().fit(module, data, ckpt_path=trainer.checkpoint_callback.best_model_path)  # type: ignore[union-attr]
-    trainer_of().test(module, data, ckpt_path=trainer.checkpoint_callback.best_model_path)  # type: ignore[union-attr]
+        trainer_of().fit(module, data, ckpt_path=saved.best_model_path)
+    trainer_of().test(module, data, ckpt_path=saved.best_model_path)

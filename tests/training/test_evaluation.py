@@ -3,19 +3,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lecun_repro.training.evaluation import Evaluation, SplitResult
+from lecun_repro.training.evaluation import SplitResult, evaluated
 
 
-def outputs_for(predicted: list[int]) -> torch.Tensor:
-    return torch.eye(10)[torch.tensor(predicted)]
-
-
-def evaluate(chunks: list[tuple[float, list[int], list[int]]]) -> SplitResult:
-    """Chunks of (mean loss, predictions, labels)."""
-    evaluation = Evaluation()
-    for loss, predicted, labels in chunks:
-        evaluation.update(torch.tensor(loss), outputs_for(predicted), torch.tensor(labels))
-    return evaluation.result()
+def result_of(loss: float, predicted: list[int], labels: list[int]) -> SplitResult:
+    outputs = torch.eye(10)[torch.tensor(predicted)]
+    return evaluated(torch.tensor(loss), outputs, torch.tensor(labels), outputs)
 
 
 def test_prints_the_articles_lines() -> None:
@@ -26,26 +19,22 @@ def test_prints_the_articles_lines() -> None:
     assert test.line("test", 23) == "eval: pass 23, split test . loss 2.789e-02. error 4.04%. misses: 81"
 
 
-def test_uneven_chunks_weigh_as_many_digits_as_they_have() -> None:
-    result = evaluate([(1.0, [0, 1, 2], [0, 1, 3]), (5.0, [4], [5])])
-    assert result.loss == 2.0
-    assert result[:6] == SplitResult(n=4, loss=2.0, error=50.0, misses=2, missed=[2, 3], predicted=[2, 4])[:6]
-
-
 @pytest.mark.parametrize("label, missed", [(7, []), (3, [0])])
 def test_a_split_of_one_digit(label: int, missed: list[int]) -> None:
     taken_for = [7] * len(missed)
-    result = evaluate([(0.5, [7], [label])])
+    result = result_of(0.5, [7], [label])
     assert result[:6] == (1, 0.5, 100.0 * len(missed), len(missed), missed, taken_for)
     assert result.rejected_at_1_percent == 100.0 * len(missed)
 
 
-@given(
-    st.lists(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=8), min_size=1, max_size=4)
-)
-def test_misses_are_counted_in_the_order_of_the_split(chunks: list[list[tuple[int, int]]]) -> None:
-    result = evaluate([(0.0, [p for p, _ in chunk], [label for _, label in chunk]) for chunk in chunks])
-    pairs = [pair for chunk in chunks for pair in chunk]
+def test_where_all_margins_are_equal_all_or_none_are_rejected() -> None:
+    result = result_of(1.0, [1, 2], [1, 3])
+    assert result == (2, 1.0, 50.0, 1, [1], [2], 100.0, [50.0] + [0.0] * 40)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=32))
+def test_misses_are_counted_in_the_order_of_the_split(pairs: list[tuple[int, int]]) -> None:
+    result = result_of(0.0, [predicted for predicted, _ in pairs], [label for _, label in pairs])
     missed = [index for index, (predicted, label) in enumerate(pairs) if predicted != label]
     assert (result.n, result.missed, result.misses) == (len(pairs), missed, len(missed))
     assert result.predicted == [pairs[index][0] for index in missed]
@@ -55,21 +44,12 @@ def test_misses_are_counted_in_the_order_of_the_split(chunks: list[list[tuple[in
 
 def test_every_miss_counts_whatever_its_share_rounds_to() -> None:
     # The article's code prints int(error * n): 43 for 44 of 2,007, as 44 / 2007 is a little less in float32.
-    labels = [0] * 2007
     for misses in range(0, 200):
-        predicted = [1] * misses + [0] * (2007 - misses)
-        assert evaluate([(0.0, predicted, labels)]).misses == misses
+        assert result_of(0.0, [1] * misses + [0] * (2007 - misses), [0] * 2007).misses == misses
 
 
-def test_starts_anew_after_a_result() -> None:
-    evaluation = Evaluation()
-    for _ in range(2):
-        evaluation.update(torch.tensor(1.0), outputs_for([1, 2]), torch.tensor([1, 3]))
-        result = evaluation.result()
-        assert result[:6] == (2, 1.0, 50.0, 1, [1], [2])
-        assert result.rejected_at_1_percent == 100  # both margins are equal
-        assert result.rejection == [50.0] + [0.0] * 40
-
-
-def test_leaves_nothing_in_a_checkpoint() -> None:
-    assert Evaluation().state_dict() == {}
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_outputs_that_are_no_numbers_have_a_result_whose_loss_is_none(value: float) -> None:
+    outputs, labels = torch.full((3, 10), value), torch.tensor([0, 1, 2])
+    result = evaluated(torch.nn.functional.cross_entropy(outputs, labels), outputs, labels, outputs)
+    assert (result.n, result.misses) == (3, 2) and result.loss != result.loss

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from test_module import make_trainer
+from test_updates import CLOSE, assert_same_run, needs_compiler
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import SGD
@@ -16,7 +17,7 @@ from lecun_repro.errors import BadArgument
 from lecun_repro.models.heads import CrossEntropy
 from lecun_repro.models.plain import as_network
 from lecun_repro.training.averaging import Average
-from lecun_repro.training.compile_cache import CompileError, compiler
+from lecun_repro.training.compile_cache import CompileError
 from lecun_repro.training.forward import Drawing, check_network, effects
 from lecun_repro.training.module import DigitClassifier
 from lecun_repro.training.updates import CompiledUpdates, Updates, eager_updates
@@ -65,22 +66,12 @@ def digits(n: int, batch: int = 4) -> tuple[Tensor, Tensor]:
     return images, torch.randint(10, (n, batch), generator=generator)
 
 
-def assert_same(ours: Updates, other: Updates, **tolerance: float) -> None:
-    for part in ("network", "average"):
-        if getattr(ours, part) is not None:
-            mine, theirs = (dict(getattr(each, part).state_dict()) for each in (ours, other))
-            torch.testing.assert_close(mine, theirs, **tolerance)
-
-
-CLOSE = {"rtol": 1e-9, "atol": 1e-12}
-
-
 def assert_compiled_equals_eager(kind: type[nn.Module], average: str | None) -> None:
     ours, other = updates(kind, average), updates(kind, average)
     compiled, (images, labels) = CompiledUpdates(ours), digits(6)
     losses = torch.cat([compiled((images[a:b], labels[a:b])) for a, b in ((0, 2), (2, 6))])
     torch.testing.assert_close(losses, eager_updates(other, (images, labels)), **CLOSE)
-    assert_same(ours, other, **CLOSE)
+    assert_same_run(ours, other, **CLOSE)
 
 
 @pytest.mark.parametrize("kind", [Net, pytest.param(Noisy, marks=pytest.mark.slow)])
@@ -96,7 +87,7 @@ class Small(nn.Sequential):
         super().__init__(nn.Flatten(), nn.Dropout(0.2), nn.Linear(256, 10), nn.BatchNorm1d(10))
 
 
-@pytest.mark.skipif(compiler() is None, reason="there is no working C++ compiler")
+@needs_compiler
 @pytest.mark.parametrize(
     "kind", [pytest.param(Small, marks=pytest.mark.slow), pytest.param(Net, marks=pytest.mark.full)]
 )
@@ -109,7 +100,7 @@ def test_eager_blocks_give_the_same_bits() -> None:
     eager_updates(whole, (images, labels))
     for first, last in ((0, 1), (1, 6)):
         eager_updates(parts, (images[first:last], labels[first:last]))
-    assert_same(parts, whole, rtol=0, atol=0)
+    assert_same_run(parts, whole)
 
 
 @pytest.mark.parametrize("draw, mean, std", [
@@ -210,10 +201,7 @@ def fit(checkpoint: Path, passes: int, ckpt_path: Path | None = None, block_size
     torch.manual_seed(1)
     optimizer = functools.partial(SGD, lr=0.03)
     module = DigitClassifier(Net(), CrossEntropy(), optimizer, average="ema", average_decay=0.9, compile=False)
-    trainer = Trainer(
-        logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-        num_sanity_val_steps=0, accelerator="cpu", max_epochs=passes,
-    )  # fmt: skip
+    trainer = make_trainer(max_epochs=passes)
     data = DigitsDataModule("digits", train_size=30, test_size=10, batch_size=8, block_size=block_size)
     trainer.fit(module, data, ckpt_path=ckpt_path, weights_only=True)
     trainer.save_checkpoint(checkpoint)

@@ -10,6 +10,7 @@ import torch
 import yaml
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.callbacks import Callback
+from test_updates import needs_compiler
 from torch.optim import SGD, AdamW
 from torch.optim.lr_scheduler import LinearLR, OneCycleLR, ReduceLROnPlateau
 
@@ -19,11 +20,10 @@ from lecun_repro.models.convnet import ConvNet1989
 from lecun_repro.models.heads import CrossEntropy, TanhMSE
 from lecun_repro.training import module as module_under_test
 from lecun_repro.training import updates
-from lecun_repro.training.compile_cache import CompileError, compiler
+from lecun_repro.training.compile_cache import CompileError
 from lecun_repro.training.module import DigitClassifier
 from lecun_repro.training.updates import Clip, Examples, Updates, eager_updates
 
-needs_compiler = pytest.mark.skipif(compiler() is None, reason="there is no working C++ compiler")
 CONFIGS = Path(__file__).parents[2] / "configs"
 NOT_COMPILED = "updates are not compiled: "
 
@@ -137,11 +137,11 @@ def test_limit_train_batches_counts_updates(limit: int | float, updates: int, bl
     assert fitted.watch.evaluated_at == [updates, 2 * updates]
 
 
-def test_fast_dev_run_is_one_update(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.usefixtures("own_folder")
+def test_fast_dev_run_is_one_update() -> None:
     fitted = Fitted(fast_dev_run=True)
     assert fitted.trainer.global_step == 1
-    assert list(tmp_path.iterdir()) == []
+    assert list(Path().iterdir()) == []
 
 
 # The schedule
@@ -249,7 +249,8 @@ def test_averaged_weights_are_evaluated_and_the_raw_ones_as_well(kind: Any) -> N
 # Evaluation
 
 
-def test_evaluates_without_dropout_or_shifts(capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluates_without_dropout_or_shifts(capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lecun_repro.data.blocks.EVAL_CHUNK", 8)  # several for a split, the last one smaller
     fitted = Fitted(make_module(dropout=0.5), make_data(shift="roll"))
     assert not any(fitted.watch.modes)
     lines = []
@@ -327,12 +328,6 @@ def compile_lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return [line for line in capsys.readouterr().out.splitlines() if not line.startswith("eval: ")]
 
 
-def test_a_short_run_is_not_compiled(capsys: pytest.CaptureFixture[str]) -> None:
-    fitted = Fitted(make_module(compile="auto"))
-    assert fitted.module.compiled is False
-    assert compile_lines(capsys) == [NOT_COMPILED + "this run has 40, and compiling pays from 20,000"]
-
-
 def test_compile_false_says_nothing(capsys: pytest.CaptureFixture[str], short_runs_earn_compiling) -> None:
     assert Fitted(make_module(compile=False)).module.compiled is False
     assert compile_lines(capsys) == []
@@ -351,7 +346,7 @@ def test_the_configured_run_as_a_whole_decides(
 ) -> None:
     # One update more would have been enough.
     monkeypatch.setattr(module_under_test, "EARNS_COMPILING", updates + 1)
-    Fitted(make_module(compile="auto"), **trainer)
+    assert Fitted(make_module(compile="auto"), **trainer).module.compiled is False
     assert compile_lines(capsys) == [NOT_COMPILED + f"this run has {updates}, and compiling pays from {updates + 1}"]
 
 
@@ -377,11 +372,12 @@ def test_where_plain_updates_take_long_it_is_told_once_by_what_factor_and_how_lo
 ) -> None:
     monkeypatch.setattr(module_under_test, "LONG", 0)
     fitted = Fitted(make_module(compile="auto"))
-    _, how_long = compile_lines(capsys)
+    why, how_long = compile_lines(capsys)
+    assert why == NOT_COMPILED + "this run has 40, and compiling pays from 20,000"
     assert re.fullmatch(
         r"an update takes [\d.]+ ms, 20 to 40 times as long as a compiled one; the other 20 some \d+ s", how_long
     )
-    assert fitted.module.notice == f"{NOT_COMPILED}this run has 40, and compiling pays from 20,000; {how_long}"
+    assert fitted.module.notice == f"{why}; {how_long}"
     Fitted(make_module(compile=False))
     assert compile_lines(capsys) == []
 
@@ -389,14 +385,6 @@ def test_where_plain_updates_take_long_it_is_told_once_by_what_factor_and_how_lo
 @pytest.mark.parametrize("seconds, words", [(39.6, "40 s"), (150, "2 min"), (7000, "117 min"), (12_600, "3.5 h")])
 def test_durations(seconds: float, words: str) -> None:
     assert module_under_test.duration(seconds) == words
-
-
-def test_without_a_compiler_it_is_not_compiled(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, short_runs_earn_compiling
-) -> None:
-    monkeypatch.setattr(module_under_test, "compiler", lambda: None)
-    assert Fitted(make_module(compile="auto")).module.compiled is False
-    assert compile_lines(capsys) == [NOT_COMPILED + "there is no working C++ compiler"]
 
 
 class CountsInPython(torch.optim.Optimizer):
@@ -416,11 +404,16 @@ class CountsInPython(torch.optim.Optimizer):
 WHY = "CountsInPython's own step() is used, as it keeps step in its state as int and not as a tensor"
 
 
-def test_an_optimizer_that_cannot_be_traced_is_not_compiled_and_says_why(
-    capsys: pytest.CaptureFixture[str], short_runs_earn_compiling
+@pytest.mark.parametrize(
+    "optimizer, version, why",
+    [(CountsInPython, "g++ 1", WHY), (functools.partial(SGD, lr=0.03), None, "there is no working C++ compiler")],
+)
+def test_what_cannot_be_compiled_says_why(
+    optimizer, version, why: str, capsys, monkeypatch: pytest.MonkeyPatch, short_runs_earn_compiling
 ) -> None:
-    assert Fitted(make_module(CountsInPython, compile="auto")).module.compiled is False
-    assert compile_lines(capsys) == [NOT_COMPILED + WHY]
+    monkeypatch.setattr(module_under_test, "compiler", lambda: version)
+    assert Fitted(make_module(optimizer, compile="auto")).module.compiled is False
+    assert compile_lines(capsys) == [NOT_COMPILED + why]
 
 
 def test_compile_true_refuses_an_optimizer_that_cannot_be_traced() -> None:

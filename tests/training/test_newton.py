@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from test_module import Fitted, make_data, make_module
-from test_updates import Case, assert_same_run, needs_compiler
+from test_updates import Case, assert_compiled_equals_eager, assert_same_run, needs_compiler
 from torch import nn
 
 from lecun_repro.__main__ import main
@@ -78,10 +78,7 @@ def test_one_newton_step_finds_the_bottom_of_a_parabola() -> None:
 @pytest.mark.slow
 @needs_compiler
 def test_compiled_equals_eager() -> None:
-    made, other, examples = CASE.make(), CASE.make(), CASE.examples(300)
-    losses = CompiledUpdates(made)(examples)
-    torch.testing.assert_close(losses, eager_updates(other, examples), rtol=1e-6, atol=1e-9)
-    assert_same_run(made, other, rtol=1e-6, atol=1e-9)
+    assert_compiled_equals_eager(CASE.make(), CASE.make(), CASE.examples(300))
 
 
 def test_new_curvatures_need_no_new_graph(traced: list) -> None:
@@ -123,9 +120,8 @@ def test_a_sample_larger_than_the_training_digits_is_all_of_them() -> None:
 
 
 @pytest.mark.slow
-def test_a_resumed_fit_is_the_undisturbed_one_to_the_last_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
+@pytest.mark.usefixtures("own_folder")
+def test_a_resumed_fit_is_the_undisturbed_one_to_the_last_bit() -> None:
     def fitted(version: str, *flags: str) -> dict[str, Any]:
         config = str(Path(__file__).parents[2] / "configs/1989/3_paper.yaml")
         size = ["--data.source=digits", "--data.train_size=30", "--data.test_size=10", "--optimizer.sample=20"]
@@ -134,17 +130,16 @@ def test_a_resumed_fit_is_the_undisturbed_one_to_the_last_bit(tmp_path: Path, mo
 
     whole = fitted("whole", "--trainer.max_epochs=3")
     fitted("cut", "--trainer.max_epochs=2")
-    resumed = fitted(
-        "resumed", "--trainer.max_epochs=3", "--ckpt_path=lightning_logs/3_paper/cut/checkpoints/last.ckpt"
-    )
+    last = "lightning_logs/3_paper/cut/checkpoints/last.ckpt"
+    resumed = fitted("resumed", "--trainer.max_epochs=3", f"--ckpt_path={last}")
     for name, weight in whole["state_dict"].items():
         assert torch.equal(resumed["state_dict"][name], weight)
     for number, state in whole["optimizer_states"][0]["state"].items():
         assert torch.equal(resumed["optimizer_states"][0]["state"][number]["curvature"], state["curvature"])
 
 
-def test_the_command_line_knows_it_by_its_short_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.usefixtures("own_folder")
+def test_the_command_line_knows_it_by_its_short_name() -> None:
     config = str(Path(__file__).parents[2] / "configs/quickstart.yaml")
     flags = ["--optimizer=StochasticDiagonalLM", "--optimizer.lr=0.001", "--lr_scheduler=null", "--data.train_size=30"]
     main(["fit", "--config", config, *flags, "--trainer.max_epochs=1"])

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample, pad
 
-from lecun_repro.errors import BadArgument, DataError
+from lecun_repro.data.plan import require_integer, require_number
+from lecun_repro.errors import DataError
 from lecun_repro.randomness import Stream, pass_generator
 
 ShiftKind = Literal["roll", "pad"]
@@ -108,10 +109,8 @@ class Erase(Augmentation):
     """
 
     def __init__(self, size: int = 4, probability: float = 0.5) -> None:
-        if isinstance(size, bool) or size not in range(1, SIDE + 1):
-            raise BadArgument("size", size, f"an integer from 1 to {SIDE}")
-        if not 0 <= probability <= 1:
-            raise BadArgument("probability", probability, "a number from 0 to 1")
+        require_integer("size", size, 1, SIDE)
+        require_number("probability", probability, 1)
         self.size, self.probability = size, probability
 
     def draw(self, n: int, generator: torch.Generator) -> Tensor:

@@ -1,6 +1,7 @@
 """How digits are served: to the training in blocks of updates, to the evaluation in chunks."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from torch import Tensor
@@ -14,13 +15,11 @@ EVAL_CHUNK = 512  # digits evaluated at a time: what they activate fits the seco
 class Block(NamedTuple):
     """Consecutive updates' worth of digits, in the order of presentation."""
 
-    images: Tensor
-    """(updates, batch, 1, 16, 16) float32."""
-
-    labels: Tensor
-    """(updates, batch) int64."""
+    images: Tensor  # (updates, batch, 1, 16, 16) float32
+    labels: Tensor  # (updates, batch) int64
 
 
+@dataclass(eq=False, repr=False)
 class Blocks:
     """The updates of a pass over the training digits, in blocks.
 
@@ -37,26 +36,20 @@ class Blocks:
         pass_index: Gives the number of the current pass, from 0.
     """
 
-    def __init__(
-        self,
-        train: Split,
-        batch: int,
-        block_size: int,
-        updates: int,
-        limit: int | float,
-        augmentations: Augmentations,
-        pass_index: Callable[[], int],
-    ) -> None:
-        self.train = train
-        self.batch = batch
-        self.limit = limit
-        self.augmentations = augmentations
-        self.pass_index = pass_index
-        whole = min(updates, len(train.labels) // batch)  # updates of `batch` digits
-        step = max(1, block_size // batch)
+    train: Split
+    batch: int
+    block_size: int
+    updates: int
+    limit: int | float
+    augmentations: Augmentations
+    pass_index: Callable[[], int]
+
+    def __post_init__(self) -> None:
+        whole = min(self.updates, len(self.train.labels) // self.batch)  # updates of `batch` digits
+        step = max(1, self.block_size // self.batch)
         # First update, and update after the last, of every block.
         self.bounds = [(first, min(first + step, whole)) for first in range(0, whole, step)]
-        if updates > whole:
+        if self.updates > whole:
             self.bounds.append((whole, whole + 1))
 
     def __len__(self) -> int:

@@ -96,13 +96,13 @@ class DigitsDataModule(LightningDataModule):
             raise BadArgument("shift", shift, "roll, pad or null")
         require_integer("block_size", block_size, 1)
         require_integer("seed", seed, 0)
+        if copies is not None:
+            require_integer("copies", copies, 1)
         self.source, self.source_spec = source_name(source), source
         self.draw = draw
         self.frame = frame
         self.fold = fold
         self.shift = shift
-        if copies is not None:
-            require_integer("copies", copies, 1)
         self.copies = copies
         self.augmentations = Augmentations(shift, augment or (), seed if copies is None else SEED_OF_COPIES)
         self.block_size = block_size
@@ -166,17 +166,15 @@ class DigitsDataModule(LightningDataModule):
             return
         if 0 < (fraction := getattr(self.trainer, "overfit_batches", 0)) < 1:
             raise BadArgument("overfit_batches", fraction, "a whole number of updates")
-        if not hasattr(self, "splits"):
-            self.splits = self.load()
-
-    def load(self) -> dict[str, Split]:
-        """The splits by their names; files are opened only for what is evaluated."""
+        if hasattr(self, "splits"):
+            return
         try:
-            return self._loaded()
+            self.splits = self.load()
         except FileNotFoundError as error:  # of a source of one's own, which need not say it as ours do
             raise DataError(f"data.source: {self.source}: {error}") from error
 
-    def _loaded(self) -> dict[str, Split]:
+    def load(self) -> dict[str, Split]:
+        """The splits by their names; files are opened only for what is evaluated."""
         source, root, counts = find_source(self.source_spec), data_root(self.root), self.counts
         source.frame = self.frame
         order = source.order(self.draw)
@@ -220,9 +218,7 @@ class DigitsDataModule(LightningDataModule):
         """The digits of each split that is evaluated now, not augmented."""
         return [Chunks(self.splits[name]) for name in self.evaluated_now()]
 
-    def test_dataloader(self) -> list[Chunks]:
-        """The same as for validation."""
-        return self.val_dataloader()
+    test_dataloader = val_dataloader
 
     def predict_dataloader(self) -> Chunks:
         """The evaluation split, or the digits of the images."""

@@ -7,8 +7,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from lecun_repro.data.augment import SIDE, Distortion
-from lecun_repro.data.plan import require_integer
-from lecun_repro.errors import BadArgument
+from lecun_repro.data.plan import require_integer, require_number
 
 
 class Affine(Distortion):
@@ -25,14 +24,10 @@ class Affine(Distortion):
     """
 
     def __init__(self, rotation: float = 0.0, scale: float = 0.0, shear: float = 0.0, translation: float = 0.0) -> None:
-        ranges = {
-            "rotation": (rotation, 180),
-            "scale": (scale, 0.9),
-            "shear": (shear, 2),
-            "translation": (translation, 16),
-        }
-        for name, (value, most) in ranges.items():
-            require_number(name, value, most)
+        require_number("rotation", rotation, 180)
+        require_number("scale", scale, 0.9)
+        require_number("shear", shear, 2)
+        require_number("translation", translation, 16)
         self.ranges = torch.tensor([[math.radians(rotation), scale, scale, shear, translation, translation]])
 
     def draw(self, n: int, generator: torch.Generator) -> Tensor:
@@ -95,17 +90,9 @@ class Elastic(Distortion):
 
 
 CENTRED = torch.arange(SIDE) - (SIDE - 1) / 2
-LINEAR = torch.stack([CENTRED.expand(SIDE, SIDE), CENTRED[:, None].expand(SIDE, SIDE), torch.ones(SIDE, SIDE)]).flatten(
-    1
-)
+LINEAR = torch.stack([*torch.meshgrid(CENTRED, CENTRED, indexing="xy"), torch.ones(SIDE, SIDE)]).flatten(1)
 
 
 def combined(parameters: Tensor, functions: Tensor) -> Tensor:
     """Displacements (m, 2, 16, 16) that combine functions of the pixel, (k, 256), by the parameters (m, 2, k)."""
     return (parameters.flatten(0, 1) @ functions).view(-1, 2, SIDE, SIDE)
-
-
-def require_number(name: str, value: float, most: float) -> None:
-    """Raises BadArgument for what is no number from 0 to `most`."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
-        raise BadArgument(name, value, f"a number from 0 to {most}")

@@ -49,13 +49,7 @@ def data_root(root: str | os.PathLike[str] | None) -> Path:
     return Path(root or os.environ.get(ROOT_VARIABLE) or "data").expanduser()
 
 
-def obtain(
-    name: str,
-    root: Path,
-    layouts: Sequence[str],
-    mirrors: Sequence[str],
-    read: Callable[[bytes], T],
-) -> T:
+def obtain(name: str, root: Path, layouts: Sequence[str], mirrors: Sequence[str], read: Callable[[bytes], T]) -> T:
     """What `read` makes of a file's content, downloading the file (gzip) if it is nowhere under the root.
 
     Args:

@@ -10,13 +10,10 @@ DrawName = Literal["article", "full"]
 
 
 class Draw(NamedTuple):
-    """Indices into a source's train and test files, in the order of presentation."""
+    """Indices (n,) int64 into a source's train and test files, in the order of presentation."""
 
     train: np.ndarray
-    """(n,) int64."""
-
     test: np.ndarray
-    """(n,) int64."""
 
 
 def in_file_order(counts: Mapping[str, int]) -> Draw:

@@ -61,10 +61,8 @@ def read_images(images: str | Iterable[str], frame: FrameName = "article") -> Im
             files.append(file)
         except Unreadable as reason:
             skipped.append((file, str(reason)))
-    small = to_16x16(np.concatenate(digits), frame)
-    return ImageDigits(
-        files, Split(small, torch.tensor([label_of(file) for file in files], dtype=torch.int64)), skipped
-    )
+    labels = torch.tensor([label_of(file) for file in files], dtype=torch.int64)
+    return ImageDigits(files, Split(to_16x16(np.concatenate(digits), frame), labels), skipped)
 
 
 def label_of(file: str) -> int:

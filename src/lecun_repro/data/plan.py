@@ -108,3 +108,9 @@ def require_integer(
     if isinstance(value, int) and not isinstance(value, bool) and least <= value and (most is None or value <= most):
         return
     raise BadArgument(name, value, f"{before}an integer from {least}{'' if most is None else f' to {most}'}{after}")
+
+
+def require_number(name: str, value: float, most: float) -> None:
+    """Raises BadArgument for what is no number from 0 to `most`."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
+        raise BadArgument(name, value, f"a number from 0 to {most}")

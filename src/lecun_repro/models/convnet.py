@@ -40,9 +40,6 @@ def article_table(maps: int) -> list[list[int]]:
     return [first + second] * len(first) + [second + last] * len(first) + [first + last] * len(first)
 
 
-ARTICLE_TABLE = article_table(MAPS)
-
-
 class ConvNet1989(Network):
     """The sparse convolutional network of 1989.
 
@@ -127,10 +124,7 @@ class ConvNet1989(Network):
         self.patches = Patches(self.table, maps)
 
     def forward(self, images: Tensor, keep: Tensor | None = None) -> Tensor:
-        """Digits (n, 1, 16, 16) in [-1, 1] -> outputs before the head's squashing, (n, 10).
-
-        `keep` (n, 192; 16 for each map) is 1 where a unit of H2 stays and 0 where it is dropped; None drops nothing.
-        """
+        """What is dropped are units of H2: `keep` is (n, 192), 16 for each map."""
         x = self.h1(images)  # (n, 12, 8, 8)
         x = self.h2(x)  # (n, 12, 4, 4)
         x = self.drop(x, keep)  # (n, 192); before H3, as in the article
@@ -175,7 +169,6 @@ class ConvNet1989(Network):
         return self.output(self.h3(self.drop(self.patches.h2(self, prepared), keep)))
 
     def sizes(self) -> list[LayerSize]:
-        """Parameters, multiply-accumulates and activations, layer by layer, computed from the weights."""
         layers = [
             ("H1", f"{self.maps}x8x8", "H1w", self.H1b, 64),
             ("H2", f"{self.maps}x4x4", "H2w", self.H2b, 16),

@@ -43,7 +43,7 @@ class FullyConnected1989(Network):
         self.outb = nn.Parameter(torch.full((10,), float(output_bias)))
 
     def forward(self, images: Tensor, keep: Tensor | None = None) -> Tensor:
-        """Digits (n, 1, 16, 16) -> outputs before the head's squashing, (n, 10). Nothing is dropped in this network."""
+        """Nothing is dropped in this network."""
         return self.output(self.hidden(images))
 
     def hidden(self, images: Tensor) -> Tensor:
@@ -53,7 +53,6 @@ class FullyConnected1989(Network):
         return hidden @ self.outw + self.outb
 
     def sizes(self) -> list[LayerSize]:
-        """Parameters, multiply-accumulates and activations, layer by layer."""
         layers = [("hidden", "40", self.hiddenw, self.hiddenb), ("output", "10", self.outw, self.outb)]
         return [LayerSize(name, shape, w.numel() + b.numel(), w.numel(), b.numel()) for name, shape, w, b in layers]
 

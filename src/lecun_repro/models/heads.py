@@ -128,11 +128,7 @@ class Taught(CrossEntropy):
     """
 
     def __init__(
-        self,
-        teachers: list[str] | str,
-        seeds: int = 1,
-        temperature: float = 1.0,
-        checkpoints: list[str] | None = None,
+        self, teachers: list[str] | str, seeds: int = 1, temperature: float = 1.0, checkpoints: list[str] | None = None
     ) -> None:
         super().__init__()
         if not teachers:

@@ -50,10 +50,7 @@ class WideConvNet(Network):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor, keep: Tensor | None = None) -> Tensor:
-        """Digits (n, 1, 16, 16) in [-1, 1] -> outputs before the head's squashing, (n, 10).
-
-        `keep` (n, 16 times the last width) is 1 where a unit of the last maps stays and 0 where it is dropped.
-        """
+        """What is dropped are units of the last maps: `keep` is (n, 16 times the last width)."""
         x = images.to(memory_format=torch.channels_last)
         for side, convolution, norm in zip(SIDES, self.convolutions, self.norms, strict=True):
             if side < x.shape[-1]:
@@ -62,7 +59,6 @@ class WideConvNet(Network):
         return self.out(self.drop(x, keep))
 
     def sizes(self) -> list[LayerSize]:
-        """Parameters, multiply-accumulates and activations, layer by layer."""
         rows, read = [], 1
         for number, (side, maps) in enumerate(zip(SIDES, self.widths, strict=True), 1):
             weights = 9 * read * maps

@@ -44,7 +44,7 @@ class Average(nn.Module):
             raise BadArgument("average_decay", decay, "a number from 0 to below 1")
         self.kind, self.decay, self.start = kind, decay, start
         self.network = copy.deepcopy(network).requires_grad_(False)
-        self._average = {p: own for p, own in zip(network.parameters(), self.network.parameters(), strict=True)}
+        self._average = dict(zip(network.parameters(), self.network.parameters(), strict=True))
         saved = {id(tensor) for tensor in network.state_dict(keep_vars=True).values()}  # other buffers are constants
         self._buffers_taken = [name for name, buffer in network.named_buffers() if id(buffer) in saved]
         self._trained = (network,)  # in a tuple, as it is no part of this module

@@ -15,7 +15,6 @@ import inspect
 import os
 import platform
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -60,8 +59,6 @@ def compiler() -> str | None:
     are then not compiled).
     """
     command = os.environ.get("CXX", {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++"))
-    if shutil.which(command) is None:
-        return None
     try:
         out = subprocess.run([command, "--version"], capture_output=True, text=True, timeout=20, check=True).stdout
     except (OSError, subprocess.SubprocessError):

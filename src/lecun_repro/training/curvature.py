@@ -21,6 +21,7 @@ from torch.fx.node import map_aggregate
 
 from lecun_repro.models.base import Network
 from lecun_repro.models.heads import Head
+from lecun_repro.training.forward import Outputs
 from lecun_repro.training.tracing import traced
 
 aten = torch.ops.aten
@@ -33,7 +34,7 @@ MOVES = {  # elements go elsewhere, unchanged
 }  # fmt: skip
 VIEWS = {aten.view, aten._unsafe_view, aten.reshape}
 TERMS = {aten.add, aten.sub, aten.rsub}
-PRODUCTS = {aten.mul, aten.mm, aten.bmm, aten.addmm, aten.convolution}  # linear in each of their tensors
+PRODUCTS = {aten.mm, aten.bmm, aten.addmm, aten.convolution}  # linear in each of their tensors, as `mul` is
 CURVES = {  # of one variable, element by element
     aten.abs, aten.clamp, aten.elu, aten.erf, aten.exp, aten.gelu, aten.hardtanh, aten.leaky_relu, aten.log, aten.pow,
     aten.relu, aten.sigmoid, aten.silu, aten.softplus, aten.sqrt, aten.tanh,
@@ -53,11 +54,15 @@ def curvatures(network: Network, head: Head, images: Tensor, labels: Tensor) -> 
         ValueError: The network or the head's activation has an operation without a rule here.
     """
     params = {f"network.{name}": p for name, p in network.named_parameters() if p.requires_grad}
-    forward = _Forward(network, head)
+    outputs_of = Outputs(network)
+
+    def forward(weights: dict[str, Tensor], prepared: Tensor) -> Tensor:
+        return head.activation(functional_call(outputs_of, weights, (prepared,)))
+
     with torch.no_grad():
         prepared = network.prepare(images[None])[0]
         weights = {name: p.detach() for name, p in params.items()}
-        graph = traced(lambda weights, prepared: functional_call(forward, weights, (prepared,)))(weights, prepared)
+        graph = traced(forward)(weights, prepared)
     pairs = {name: Pair(w, w.square().requires_grad_()) for name, w in weights.items()}
     with torch.enable_grad():
         outputs = _Squares(graph).run(*pairs.values(), Pair(prepared, prepared.square()))
@@ -73,17 +78,6 @@ def second_derivatives(head: Head, activations: Tensor, labels: Tensor) -> Tenso
     # A digit's loss depends on its own outputs alone, so that a column of all digits takes one backward pass.
     columns = [torch.autograd.grad(first[:, j].sum(), activations, retain_graph=True)[0][:, j] for j in range(10)]
     return torch.stack(columns, 1).clamp_min(0)
-
-
-class _Forward(nn.Module):
-    """From prepared digits to the head's outputs, as the forward pass of a module."""
-
-    def __init__(self, network: Network, head: Head) -> None:
-        super().__init__()
-        self.network, self.head = network, head
-
-    def forward(self, prepared: Tensor) -> Tensor:
-        return self.head.activation(self.network.outputs(prepared))
 
 
 @dataclass(frozen=True)
@@ -124,7 +118,7 @@ def squared(target: Any, args: tuple, kwargs: dict[str, Any], values: tuple) -> 
     """
     op = getattr(target, "overloadpacket", target)
     plain = not kwargs.keys() & {"alpha", "beta"}
-    if op is aten.detach:
+    if op in (aten.detach, aten.neg):
         return args[0].square
     if op in MOVES or op is aten.sum:
         return target(*map_aggregate(args, lambda arg: arg.square if isinstance(arg, Pair) else arg), **kwargs)
@@ -134,8 +128,6 @@ def squared(target: Any, args: tuple, kwargs: dict[str, Any], values: tuple) -> 
         return target(args[0].square, args[1], *(fill**2 for fill in args[2:]))
     if op in TERMS and plain and len(args) == 2:
         return square_of(args[0]) + square_of(args[1])
-    if op is aten.neg:
-        return args[0].square
     if op is aten.div and plain and len(args) == 2 and not isinstance(args[1], Pair):
         return square_of(args[0]) / square_of(args[1])
     if op is aten.mul:

@@ -2,12 +2,10 @@
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
-from torchmetrics import CatMetric, MeanMetric, Metric
-from torchmetrics.classification import MulticlassConfusionMatrix
+from torchmetrics import MeanMetric
 
-from lecun_repro.training.rejection import Rejection, margins, rejection
+from lecun_repro.training.rejection import margins, rejection
 
 
 class SplitResult(NamedTuple):
@@ -28,58 +26,31 @@ class SplitResult(NamedTuple):
         return f"eval: {after}split {split:5s}. loss {self.loss:.3e}. error {self.error:.2f}%. misses: {self.misses}"
 
 
-class Evaluation(torch.nn.Module):
-    """Accumulates chunks of a split, in its order, with torchmetrics.
+def evaluated(loss: Tensor, outputs: Tensor, labels: Tensor, activations: Tensor) -> SplitResult:
+    """What the network makes of a split, in its order.
 
     Misses are counted with integers: the article's own code truncates a float, and prints four counts one too low.
+
+    Args:
+        loss: The digits' mean.
+        outputs: (n, 10), the largest of which is the prediction.
+        labels: (n,).
+        activations: Outputs of the head (n, 10), for the rejection. Those that saturate are equal where `outputs` still
+            differ.
     """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.loss: Metric = MeanMetric()
-        self.confusion: Metric = MulticlassConfusionMatrix(num_classes=10, validate_args=False)
-        self.predicted: Metric = CatMetric()
-        self.labels: Metric = CatMetric()
-        self.margins: Metric = CatMetric()
-        self.rejection: Rejection | None = None  # of the last result
-
-    def update(self, loss: Tensor, outputs: Tensor, labels: Tensor, activations: Tensor | None = None) -> None:
-        """One chunk.
-
-        Args:
-            loss: Its mean.
-            outputs: (n, 10), the largest of which is the prediction.
-            labels: (n,).
-            activations: Outputs of the head (n, 10), for the rejection, by default `outputs`. Those that saturate are
-                equal where `outputs` still differ.
-        """
-        predicted = outputs.argmax(1)
-        self.loss.update(loss, weight=len(labels))
-        self.confusion.update(predicted, labels)
-        self.predicted.update(predicted.float())
-        self.labels.update(labels.float())
-        self.margins.update(margins(outputs if activations is None else activations))
-
-    def result(self) -> SplitResult:
-        """What the chunks add up to; starts anew afterwards."""
-        confusion = self.confusion.compute()
-        n = int(confusion.sum())
-        misses = n - int(confusion.trace())
-        predicted = torch.atleast_1d(self.predicted.compute())
-        wrong = predicted != torch.atleast_1d(self.labels.compute())
-        missed = wrong.nonzero().flatten()
-        taken_for = predicted[missed].int().tolist()
-        self.rejection = rejection(torch.atleast_1d(self.margins.compute()), wrong)
-        result = SplitResult(
-            n,
-            float(self.loss.compute()),
-            100 * misses / n,
-            misses,
-            missed.tolist(),
-            taken_for,
-            self.rejection.share_at(1),
-            self.rejection.errors(),
-        )
-        for metric in (self.loss, self.confusion, self.predicted, self.labels, self.margins):
-            metric.reset()
-        return result
+    mean = MeanMetric(nan_strategy="ignore").to(loss.device)
+    mean.update(loss, weight=len(labels))
+    predicted = outputs.argmax(1)
+    wrong = predicted != labels
+    missed = wrong.nonzero().flatten()
+    curve = rejection(margins(activations).float(), wrong)
+    return SplitResult(
+        n=len(labels),
+        loss=float(mean.compute()),
+        error=100 * len(missed) / len(labels),
+        misses=len(missed),
+        missed=missed.tolist(),
+        predicted=predicted[missed].tolist(),
+        rejected_at_1_percent=curve.share_at(1),
+        rejection=curve.errors(),
+    )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -72,6 +72,17 @@ class Drawing(TorchDispatchMode):
     def _uniform(self, shape: Sequence[int], like: Tensor | None = None) -> Tensor:
         uniform = self.take(math.prod(shape)).view(shape)
         return uniform if like is None else uniform.to(like.device)
+
+
+class Outputs(nn.Module):
+    """`network.outputs` as a module's forward, which is what `functional_call` calls."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, prepared: Tensor, *masks: Tensor) -> Tensor:
+        return self.network.outputs(prepared, *masks)
 
 
 class Effects(NamedTuple):

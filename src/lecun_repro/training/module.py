@@ -26,7 +26,7 @@ from lecun_repro.training.callbacks import PassAxis, check_callbacks, check_moni
 from lecun_repro.training.compile_cache import CompileError, compiler
 from lecun_repro.training.curvature import curvatures
 from lecun_repro.training.divergence import check_loss, check_losses
-from lecun_repro.training.evaluation import Evaluation, SplitResult
+from lecun_repro.training.evaluation import SplitResult, evaluated
 from lecun_repro.training.forward import check_network
 from lecun_repro.training.newton import StochasticDiagonalLM
 from lecun_repro.training.optimizers import NotTraceable, grouped
@@ -250,7 +250,7 @@ class DigitClassifier(LightningModule):
         if wanted and not reason:
             reason = self._compile(builds=wanted is True or self._configured_updates() >= EARNS_COMPILING)
         self.compiled = self._compiled_updates is not None
-        if reason and wanted is True and self.compile_wanted is True:
+        if reason and self.compile_wanted is True:
             raise BadArgument(
                 "model.compile", f"true with {type(self._optimizer()).__name__}", f"auto, false; {reason}"
             )
@@ -265,7 +265,7 @@ class DigitClassifier(LightningModule):
         """Tells it once, after the first plain updates, where what is left of the run takes long."""
         open_end = self.trainer.max_epochs in (None, -1) and self.trainer.max_steps == -1
         each, left = seconds / updates, self._configured_updates() - self.updates_done
-        if self._reason and not open_end and each * left >= LONG:
+        if not open_end and each * left >= LONG:
             factor = ", 20 to 40 times as long as a compiled one" if self._data().batch == 1 else ""
             how_long = f"an update takes {1000 * each:.2g} ms{factor}; the other {left:,} some {duration(each * left)}"
             self.notice = f"{self._reason}; {how_long}"
@@ -359,10 +359,9 @@ class DigitClassifier(LightningModule):
         self._pass_loss.append(losses)
         # Lightning counts the calls of a wrapped `step()`; here a call of training_step is many.
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
-        progress.total.ready += len(losses)
-        progress.total.completed += len(losses)
-        progress.current.ready += len(losses)
-        progress.current.completed += len(losses)
+        for count in (progress.total, progress.current):
+            count.ready += len(losses)
+            count.completed += len(losses)
         if self.trainer.global_step == self.trainer.max_steps:
             self.trainer.should_stop = True  # which evaluates before it stops
 
@@ -416,9 +415,7 @@ class DigitClassifier(LightningModule):
         results = {}
         for name, chunks in self._chunks.items():
             outputs, labels = map(torch.cat, zip(*chunks, strict=True))
-            evaluation = Evaluation().to(self.device)
-            evaluation.update(self.head.loss(outputs, labels), outputs, labels, self.head.activation(outputs))
-            results[name] = evaluation.result()
+            results[name] = evaluated(self.head.loss(outputs, labels), outputs, labels, self.head.activation(outputs))
         self._chunks.clear()
         return results
 
@@ -458,10 +455,7 @@ class DigitClassifier(LightningModule):
             self.print(result.line(split, number))
         return {f"{name}/{split}": float(getattr(result, name)) for split, result in results.items() for name in SCORES}
 
-    test_step = validation_step
-
-    def on_test_epoch_end(self) -> None:
-        self.on_validation_epoch_end()
+    test_step, on_test_epoch_end = validation_step, on_validation_epoch_end
 
     def predict_step(self, chunk: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Digits -> the confidence in each of the ten digits, (n, 10)."""

@@ -63,7 +63,7 @@ class MuonAdamW(Optimizer):
                 loss = closure()
         for group in self.param_groups:
             params = [p for p in group["params"] if p.grad is not None]
-            shaped = _matrix if group["muon"] else _as_it_is
+            shaped = _matrix if group["muon"] else lambda tensor: tensor
             own = [shaped(p) for p in params]
             for p, mine in zip(params, own, strict=True):
                 mine.grad = shaped(p.grad)
@@ -77,10 +77,6 @@ class MuonAdamW(Optimizer):
                     p.copy_(mine.view(p.shape))
                 self.state[p] = {k: v.view(p.shape) if v.dim() else v for k, v in inner.state[mine].items()}
         return loss
-
-
-def _as_it_is(tensor: Tensor) -> Tensor:
-    return tensor
 
 
 def _matrix(tensor: Tensor) -> Tensor:

@@ -16,11 +16,6 @@ from torch.optim import Optimizer
 from lecun_repro.errors import BadArgument
 
 
-def newton_update(param: Tensor, grad: Tensor, curvature: Tensor, lr: float | Tensor, mu: float) -> None:
-    """One update, in place: every weight at a rate of its own, lr / (mu + curvature)."""
-    param.sub_(lr / (mu + curvature) * grad)
-
-
 class StochasticDiagonalLM(Optimizer):
     """Gradient descent at a rate per weight, lr / (mu + h): h is the weight's positive second derivative of the loss.
 
@@ -65,4 +60,4 @@ class StochasticDiagonalLM(Optimizer):
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is not None:
-                    newton_update(p, p.grad, self.state[p]["curvature"], group["lr"], group["mu"])
+                    p.sub_(group["lr"] / (group["mu"] + self.state[p]["curvature"]) * p.grad)

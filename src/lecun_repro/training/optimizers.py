@@ -22,14 +22,12 @@ from torch.optim import Optimizer
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from lecun_repro.errors import BadArgument
+from lecun_repro.errors import BadArgument, one_line
 from lecun_repro.training.tracing import traced
 
 # Numbers of a parameter group that are inputs of the graph: a new value needs no compilation. Others join them once
 # they have changed, as a one-cycle schedule's momentum does.
 INPUTS = ("lr", "weight_decay")
-
-
 NO_RATE = 1e-30  # in the place of a rate of 0, by which formulas that take it from a tensor divide
 
 
@@ -50,11 +48,10 @@ class Number(NamedTuple):
         return value or (NO_RATE if self.name == "lr" else 0.0)
 
     def put(self, groups: Sequence[dict[str, Any]], value: Any) -> None:
-        group = groups[self.group]
-        several = self.place is not None
-        group[self.name] = (
-            tuple(value if k == self.place else v for k, v in enumerate(group[self.name])) if several else value
-        )
+        if self.place is not None:
+            several = groups[self.group][self.name]
+            value = (*several[: self.place], value, *several[self.place + 1 :])
+        groups[self.group][self.name] = value
 
 
 def trained(group: dict[str, Any]) -> list[Tensor]:
@@ -70,7 +67,7 @@ def numbers(groups: Sequence[dict[str, Any]], names: Sequence[str]) -> list[Numb
             value = group.get(name)
             if isinstance(value, tuple | list):
                 every += [Number(i, name, k) for k in range(len(value))]
-            elif name in group and value is not None:
+            elif value is not None:
                 every.append(Number(i, name))
     return every
 
@@ -127,10 +124,7 @@ def unflatten(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
 # An optimizer's step on other tensors
 
 
-State = list[dict[str, Any]]  # of each parameter, or of each group's vector
-
-
-def twin(optimizer: Optimizer, params: Sequence[Sequence[Tensor]], state: State) -> Optimizer:
+def twin(optimizer: Optimizer, params: Sequence[Sequence[Tensor]], state: list[dict[str, Any]]) -> Optimizer:
     """The same optimizer on other tensors: `params` group by group, `state` in their order."""
     other = object.__new__(type(optimizer))  # copies of an optimizer lack attributes of its own
     other.__dict__ |= optimizer.__dict__
@@ -346,11 +340,9 @@ def pure_step(optimizer: Optimizer) -> PureStep:
             if not all(same):
                 flat = same
                 continue
-            graphs = []
-            for made in (step, expected):
-                graphs.append(traced(functionalize(_as_function(made)))(made.read(), grads, values))
+            graphs = [traced(functionalize(made))(made.read(), grads, values) for made in (step, expected)]
         except Exception as error:
-            reason = f"its step() cannot be traced ({type(error).__name__}: {' '.join(str(error).split())[:120]})"
+            reason = f"its step() cannot be traced ({type(error).__name__}: {one_line(str(error))[:120]})"
             flat = [False] * len(flat)
             continue
         if any(torch.Tag.nondeterministic_seeded in getattr(n.target, "tags", ()) for n in graphs[0].graph.nodes):
@@ -364,13 +356,6 @@ def pure_step(optimizer: Optimizer) -> PureStep:
 def _same(ours: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     leaves = zip(tree_leaves(ours), tree_leaves(other), strict=True)
     return all(a.shape == b.shape and torch.allclose(a, b, rtol=1e-9, atol=1e-12) for a, b in leaves)
-
-
-def _as_function(step: PureStep) -> Callable[[Tree, Sequence[Tensor], Tensor], Tree]:
-    def function(tree: Tree, grads: Sequence[Tensor], values: Tensor) -> Tree:  # what make_fx asks for
-        return step(tree, grads, values)
-
-    return function
 
 
 def _two_steps(optimizer: Optimizer) -> tuple[Optimizer, Optimizer, list[Tensor]]:
@@ -393,9 +378,8 @@ def _two_steps(optimizer: Optimizer) -> tuple[Optimizer, Optimizer, list[Tensor]
             with torch.no_grad():
                 other.step()
         except Exception as error:
-            raise NotTraceable(
-                f"its step() fails ({type(error).__name__}: {' '.join(str(error).split())[:120]})"
-            ) from error
+            why = f"{type(error).__name__}: {one_line(str(error))[:120]}"
+            raise NotTraceable(f"its step() fails ({why})") from error
         kept = [
             {k: v.clone() if isinstance(v, Tensor) else v for k, v in other.state.get(p, {}).items()} for p in every
         ]

@@ -31,7 +31,7 @@ from lecun_repro.models.base import Network
 from lecun_repro.models.heads import Head
 from lecun_repro.training.averaging import Average
 from lecun_repro.training.compile_cache import CompileError, load_or_build
-from lecun_repro.training.forward import Drawing, Effects, effects
+from lecun_repro.training.forward import Drawing, Effects, Outputs, effects
 from lecun_repro.training.fusion import materialise
 from lecun_repro.training.optimizers import pure_step
 from lecun_repro.training.tracing import traced
@@ -124,11 +124,11 @@ class Updates:
     generator: torch.Generator = field(default_factory=torch.Generator)
     seen: dict[torch.Size, Effects] = field(default_factory=dict)  # of digits of each shape
 
-    def loss(self, prepared: Tensor, labels: Tensor, keep: Tensor | None = None) -> Tensor:
-        """The loss that one update descends: its digits' mean, with the units that `keep` leaves in."""
-        draws = self.effects((prepared, labels) if keep is None else (prepared, labels, keep)).draws
+    def loss(self, prepared: Tensor, labels: Tensor, *masks: Tensor) -> Tensor:
+        """The loss that one update descends: its digits' mean, with the units that the mask, if any, leaves in."""
+        draws = self.effects((prepared, labels, *masks)).draws
         with Drawing(partial(torch.rand, generator=self.generator)) if draws else nullcontext():
-            outputs = self.network.outputs(prepared, keep)
+            outputs = self.network.outputs(prepared, *masks)
         return self.head.training_loss(outputs, labels)
 
     def effects(self, example: Sequence[Tensor]) -> Effects:
@@ -279,7 +279,7 @@ class CompiledUpdates:
         """One update as a graph of plain tensor operations: (carry, example) -> (carry, loss)."""
         updates, step = self.updates, self.step
         names: dict[Tensor, str] = {p: f"network.{name}" for name, p in updates.network.named_parameters()}
-        outputs, draws = _Outputs(updates.network), updates.effects(tuple(x[0] for x in xs[1:])).draws
+        outputs, draws = Outputs(updates.network), updates.effects(tuple(x[0] for x in xs[1:])).draws
         buffers = [f"network.{name}" for name in self._buffers()]
         leaves, shape = tree_flatten(self._carry())
         count = len(step.inputs)
@@ -346,17 +346,6 @@ class _Uniform:
     def __call__(self, n: int) -> Tensor:
         self.taken += n
         return self.numbers[self.taken - n : self.taken]
-
-
-class _Outputs(torch.nn.Module):
-    """`network.outputs` as a module's forward, which is what `functional_call` calls."""
-
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, prepared: Tensor, *masks: Tensor) -> Tensor:
-        return self.network.outputs(prepared, *masks)
 
 
 class Scan(torch.nn.Module):
