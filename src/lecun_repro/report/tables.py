@@ -50,9 +50,9 @@ def diverged_note(rows: Rows, diverged: Mapping[str, Sequence[DivergedRun]], wha
     return lines
 
 
-def span(interval: Interval, digits: int = 2) -> str:
-    """`1.50 to 1.70`, or a dash for the interval of a single value."""
-    return NONE if np.isnan(interval.low) else f"{interval.low:.{digits}f} to {interval.high:.{digits}f}"
+def span(interval: Interval, digits: int = 2, sign: str = "") -> str:
+    """`1.50 to 1.70`, or a dash for the interval of a single value; with the sign `+`, `-0.54 to +0.03`."""
+    return NONE if np.isnan(interval.low) else " to ".join(f"{end:{sign}.{digits}f}" for end in interval)
 
 
 def spread(values: Sequence[float] | np.ndarray, digits: int = 2) -> str:

@@ -55,14 +55,10 @@ def curve_over_sizes(claim: Claim, rows: Rows, terms: Terms) -> Answer:
     changes: dict[str, Change] = {}
     for part in claim["series"]:
         curve = curve_of(part, rows, unit)
-        if curve is None:
+        curves += [curve] if curve else []
+        if curve is None or curve.step is None:
             verdicts.append(NOT_RUN)
-            measured.append(f"{part['name']}: fewer than three sizes")
-            continue
-        curves.append(curve)
-        if curve.step is None:
-            verdicts.append(NOT_RUN)
-            measured.append(f"{curve.name}: {NOT_RUN}")
+            measured.append(f"{part['name']}: {NOT_RUN if curve else 'fewer than three sizes'}")
             continue
         p_values = substantial_gain(curve.step, terms)
         verdict, p = terms.judged(("substantial_gain", curve.step.base, curve.step.row), *p_values)

@@ -59,9 +59,8 @@ def change_of(comparison: Comparison) -> str:
 
 
 def in_figure(comparison: Comparison, verdict: str) -> Change:
-    return Change(
-        comparison.change, comparison.change_interval("these digits"), comparison.change_interval(), verdict
-    )  # fmt: skip
+    these, new = comparison.change_interval("these digits"), comparison.change_interval()
+    return Change(comparison.change, these, new, verdict)
 
 
 def of_rows(rule: Rule) -> Callable[[Claim, Rows, Terms], Answer]:
@@ -113,7 +112,7 @@ def gains_table(rows: Rows, base: str, names: list[str], judged: Mapping[str, tu
         for digits in ("test", "unseen", "all"):
             line += change_cells(found[digits]) if digits in found else [NONE] * 3
         if row in judged:
-            line += [f"{p_value(judged[row][1])}", f"*{judged[row][0]}*"]
+            line += [p_value(judged[row][1]), f"*{judged[row][0]}*"]
         lines.append(line)
     return table(header, lines)
 

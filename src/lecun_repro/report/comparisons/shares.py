@@ -3,19 +3,11 @@
 import numpy as np
 
 from lecun_repro.report.comparison import Comparison, Crossed, Effect, compare, delta, fieller, missed
-from lecun_repro.report.comparisons.answers import (
-    FAILS,
-    HOLDS,
-    NOT_DECIDED,
-    NOT_RUN,
-    Answer,
-    Claim,
-    Terms,
-)  # fmt: skip
+from lecun_repro.report.comparisons.answers import FAILS, HOLDS, NOT_DECIDED, NOT_RUN, Answer, Claim, Terms
 from lecun_repro.report.comparisons.figures import shares_figure
 from lecun_repro.report.comparisons.gains import change_cells, in_figure, judged_comparison
 from lecun_repro.report.results import Rows
-from lecun_repro.report.tables import NONE, p_value, percents, runs_of, signed, table
+from lecun_repro.report.tables import NONE, p_value, percents, runs_of, signed, span, table
 
 
 def shares(claim: Claim, rows: Rows, terms: Terms) -> Answer:
@@ -38,7 +30,7 @@ def shares(claim: Claim, rows: Rows, terms: Terms) -> Answer:
             narrow = effect.interval(1 - 2 * terms.rules.level)
             within.append(-terms.substantial <= narrow.low and narrow.high <= terms.substantial)
             orders.append(f"{part['name']} {signed(first.change)}, {signed(last.change)}")
-            line += [signed(effect.estimate), percents(interval), f"{p_value(p)}"]
+            line += [signed(effect.estimate), percents(interval), p_value(p)]
         lines.append(line)
     verdict = NOT_DECIDED if len(p_values) == wanted else NOT_RUN
     if p_values and min(p_values) < terms.rules.level:
@@ -116,8 +108,8 @@ def interaction(claim: Claim, rows: Rows, terms: Terms) -> Answer:
     a, b, c, d = (100 * grid.mean() for grid in found)
     text = (
         f"error {b - a:+.2f} points from `{names[0]}` to `{names[1]}`, {d - c:+.2f} from `{names[2]}` to `{names[3]}`: "
-        f"{effect.estimate:+.2f} more (95 %: {these.low:+.2f} to {these.high:+.2f} for these digits, {new.low:+.2f} to "
-        f"{new.high:+.2f} for new ones; n = {min(map(len, found))}), p {p_value(p)}"
+        f"{effect.estimate:+.2f} more (95 %: {span(these, sign='+')} for these digits, {span(new, sign='+')} "
+        f"for new ones; n = {min(map(len, found))}), p {p_value(p)}"
     )
     lines = [[f"`{name}`", str(len(grid)), f"{100 * grid.mean():.2f}"] for name, grid in zip(names, found, strict=True)]
     return Answer(claim, verdict, text, table(["row", "n", "error %"], lines))
