@@ -39,6 +39,7 @@ from lecun_repro.runs.studies import (
     optuna,
     spelled,
 )
+from lecun_repro.runs.typed_json import record as typed_record
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 A_FIFTH = "1/5"  # held out where nothing is said
@@ -267,8 +268,6 @@ def importance(study: optuna.Study) -> dict[str, float]:
 
 def write_best(path: Path, record: dict[str, Any], config: str, base: dict[str, Any], tree: dict[str, Any]) -> None:
     """The best setting as a YAML on the searched file; in full where that may be no base, as it lies elsewhere."""
-    from lecun_repro.runs.typed_json import record as typed_record
-
     best = chosen(typed_record(Search, record, ""))
     change = settings(tree, lambda name, spec: best.settings[name])
     head = [

@@ -14,16 +14,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from lecun_repro.data.datamodule import DigitsDataModule
 from lecun_repro.report import tables
 from lecun_repro.report.comparison import compare, grids
-from lecun_repro.report.figures import COLUMNS, SHOWN, seeds_and_mean
+from lecun_repro.report.figures import SHOWN, missed_digits, missed_figure, seeds_and_mean
 from lecun_repro.report.published import BASELINE, BY_ROW, CONVOLUTIONAL, MODERN
-from lecun_repro.report.results import Rows, errors, load_tested, records
-from lecun_repro.report.statistics import Interval, error_interval, holm
+from lecun_repro.report.results import Rows, errors, load_tested
+from lecun_repro.report.statistics import error_interval, holm
 from lecun_repro.report.tables import NONE, image, p_value, span, spread, table
 from lecun_repro.runs.results import RunResult
-from lecun_repro.runs.typed_json import record
 from lecun_repro.tensorboard.style import BLUE, ORANGE, VERMILION, subplots
 
 NAME = "beyond"
@@ -43,6 +41,7 @@ PLAIN = {"row1": BASELINE, "row5": MODERN}  # what benchmarks/updates.py calls t
 # The speed run: rows of the article, and the error of each that is to be reached in as little training as possible.
 FAST = {"fast_row_1": (BASELINE, 4.65), "fast_row_5": (MODERN, 1.90)}
 FEW_DIGITS = 7_291
+TEST = ("test", "unseen")  # which all 10,000 are
 # Rows that follow another than the one before them.
 AFTER = {"6_50k": "4_frame", "8_normalised": "5_taught", "9_50k_normalised": "7_50k_taught"}
 
@@ -68,16 +67,6 @@ class Tried(NamedTuple):
     zip_error: float | None  # None where the zip-code digits cannot be shown likewise
     seconds: float
     note: str = ""
-
-
-def load_tried(path: Path) -> list[Tried]:
-    """The settings tried, none where there is no file. Raises UserError for a file or a field that is bad."""
-    return [record(Tried, value, place) for place, value in records(path)]
-
-
-def load_readings(path: Path) -> list[Reading]:
-    """What is said of digits, none where there is no file. Raises UserError for a file or a field that is bad."""
-    return [record(Reading, value, place) for place, value in records(path)]
 
 
 def rules(path: Path) -> dict[str, Any]:
@@ -109,7 +98,7 @@ def figures(rows: Rows, beside: Path, scaling: Rows) -> dict[str, Figure | None]
     small = of_1989(rows)
     drawn: dict[str, Figure | None] = {f"{NAME}_story.png": story_figure(small, beside)}
     if best := best_row(small):
-        drawn[f"{NAME}_missed.png"] = missed_figure(small[best])
+        drawn[f"{NAME}_missed.png"] = hardest_figure(small[best])
     if scaling:
         drawn[f"{NAME}_scaling.png"] = scaling_figure(scaling, {best: small[best]} if best else {})
     return drawn
@@ -131,22 +120,21 @@ def story_figure(rows: Rows, beside: Path) -> Figure:
     article = load_tested(beside.with_name("article.json"))
     figure, (axes,) = subplots(4.0)
     axes.plot(0, CONVOLUTIONAL.test_error, "*", color="black", markersize=12, label="the paper, its own digits")
-    titles, x = ["1989\nthe paper"], 1
-    for row in [row for row in article if BASELINE <= row <= MODERN]:
+    before = [row for row in article if BASELINE <= row <= MODERN]
+    after = sorted(rows, key=lambda row: (rows[row][0].train.n, row))
+    for x, row in enumerate(before, start=1):
         axes.plot(x, BY_ROW[row].test_error, "D", color=VERMILION, markersize=6, markerfacecolor="none")
         seeds_and_mean(axes, x, all_digits(article[row]), ORANGE)
-        titles.append(row.partition("_")[2].replace("_", "\n"))
-        x += 1
-    for row, results in sorted(rows.items(), key=lambda item: (item[1][0].train.n, item[0])):
-        seeds_and_mean(axes, x, all_digits(results), BLUE)
-        axes.annotate(f"{np.mean(all_digits(results)):.2f}", (x, np.mean(all_digits(results))), (9, 4),
-                      textcoords="offset points", fontsize=9, color=BLUE)  # fmt: skip
-        titles.append(row.partition("_")[2].replace("_", "\n"))
-        x += 1
+    for x, row in enumerate(after, start=1 + len(before)):
+        found = all_digits(rows[row])
+        seeds_and_mean(axes, x, found, BLUE)
+        place = {"textcoords": "offset points", "fontsize": 9, "color": BLUE}
+        axes.annotate(f"{np.mean(found):.2f}", (x, np.mean(found)), (9, 4), **place)
+    titles = ["1989\nthe paper", *(row.partition("_")[2].replace("_", "\n") for row in [*before, *after])]
     axes.plot([], [], "D", color=VERMILION, markerfacecolor="none", label="2022: the article, one seed, 2,007 digits")
     axes.plot([], [], "o", color=ORANGE, label="its rows, ours: mean, 95 % interval, each seed")
     axes.plot([], [], "o", color=BLUE, label="beyond: the same network; the same digits but for 50k")
-    axes.set_xticks(range(x), titles, fontsize=7)
+    axes.set_xticks(range(len(titles)), titles, fontsize=7)
     axes.set_yscale("log")
     ticks = [0.5, 1, 2, 3, 4, 5]
     axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -216,42 +204,14 @@ def how_far_down(scaling: Rows) -> str:
     )
 
 
-def missed_digits(results: Sequence[RunResult]) -> dict[tuple[str, int], Counter]:
-    """What each test digit that is missed was taken for, by split and place."""
-    taken_for: dict[tuple[str, int], Counter] = {}
-    for split in ("test", "unseen"):
-        for result in results:
-            of_split = result.splits.get(split)
-            for place, digit in zip(of_split.missed, of_split.predicted, strict=True) if of_split else ():
-                taken_for.setdefault((split, place), Counter())[digit] += 1
-    return taken_for
-
-
-def missed_figure(results: Sequence[RunResult]) -> Figure | None:
-    """Test digits by how many seeds miss them, the most first; None where the digits are not at hand."""
-    try:
-        data = DigitsDataModule("mnist", draw=results[0].draw, frame="paper")  # type: ignore[arg-type]
-        data.setup()
-    except ValueError:
-        return None
-    taken_for = missed_digits(results)
-    order = sorted(taken_for, key=lambda key: (-taken_for[key].total(), key))[:SHOWN]
-    figure, panels = subplots(
-        1.02 * max(1, -(-len(order) // COLUMNS)) + 0.3, COLUMNS, max(1, -(-len(order) // COLUMNS))
-    )
-    for axes in panels:
-        axes.axis("off")
-    for axes, (split, place) in zip(panels, order, strict=False):
-        counts = taken_for[split, place]
-        axes.imshow(-data.splits[split].images[place, 0].numpy(), cmap="gray", vmin=-1, vmax=1)
-        label, likeliest = int(data.splits[split].labels[place]), min(counts, key=lambda digit: (-counts[digit], digit))
-        axes.set_title(f"{label} → {likeliest}\n{counts.total()}/{len(results)}", fontsize=8)
+def hardest_figure(results: Sequence[RunResult]) -> Figure | None:
+    """The test digits that the most seeds miss; None where the digits are not at hand."""
+    taken_for = missed_digits(results, *TEST)
     always = sum(counts.total() == len(results) for counts in taken_for.values())
-    figure.suptitle(
-        f"true → taken for, seeds that miss it; {always} of 10,000 are missed by all seeds, "
-        f"{len(taken_for)} by some ({len(order)} shown)", fontsize=9,
-    )  # fmt: skip
-    return figure
+    title = (
+        f"; {always} of 10,000 are missed by all seeds, {len(taken_for)} by some ({min(len(taken_for), SHOWN)} shown)"
+    )
+    return missed_figure(taken_for, len(results), title, source="mnist", draw=results[0].draw, frame="paper")
 
 
 def document(
@@ -288,21 +248,12 @@ def asked_table(rows: Rows, asked: dict[str, dict[str, float]]) -> str:
         line = [digits, f"{bounds['most']:.2f}", f"{bounds['aim']:.2f}"]
         if of_size:
             found = all_digits(rows[max(of_size)])
-            verdict = "aim reached" if np.mean(found) <= bounds["aim"] else "reached"
-            verdict = verdict if np.mean(found) <= bounds["most"] else "not reached"
+            mean, most, aim = np.mean(found), bounds["most"], bounds["aim"]
+            verdict = "not reached" if mean > most else "reached" if mean > aim else "aim reached"
             line += [f"`{max(of_size)}`", str(len(found)), spread(found), span(error_interval(found)), f"*{verdict}*"]
         lines.append(line)
-    header = [
-        "trained on",
-        "asked for, % at most",
-        "aim",
-        "row",
-        "seeds",
-        "error %, all 10,000",
-        "95 % of the mean",
-        "",
-    ]
-    return table(header, lines)
+    header = ["trained on", "asked for, % at most", "aim", "row", "seeds", "error %, all 10,000", "95 % of the mean"]
+    return table([*header, ""], lines)
 
 
 def rows_table(rows: Rows) -> str:
@@ -326,10 +277,9 @@ def steps_table(rows: Rows) -> str:
     found = [of_pair.get("all", next(iter(of_pair.values()))) for of_pair in compared if of_pair]
     lines = []
     for each, p in zip(found, holm([each.p for each in found]), strict=True):
-        new: Interval = each.difference("new digits").interval()
         line = [f"`{each.base}` → `{each.row}`", f"{each.n[0]}, {each.n[1]}"]
-        line += [f"{each.difference().estimate:+.2f}", span(each.difference("these digits").interval()), span(new)]
-        lines.append([*line, f"{each.change:+.0f} %", f"{p_value(p)}"])
+        line += [f"{each.difference().estimate:+.2f}", span(each.difference("these digits").interval())]
+        lines.append([*line, span(each.difference().interval()), f"{each.change:+.0f} %", p_value(p)])
     header = ["step", "seeds", "points of error", "95 %, these digits", "95 %, new digits", "change", "p (Holm)"]
     return table(header, lines)
 
@@ -338,7 +288,7 @@ def missed_table(results: Sequence[RunResult], readings: Sequence[Reading]) -> s
     """The digits that all seeds miss: MNIST's label, what they are taken for, and what a person says."""
     said = {(each.split, each.place): each for each in readings}
     lines = []
-    for key, counts in sorted(missed_digits(results).items()):
+    for key, counts in sorted(missed_digits(results, *TEST).items()):
         if counts.total() == len(results):
             taken = ", ".join(f"{digit} ({n})" if len(counts) > 1 else f"{digit}" for digit, n in counts.most_common())
             label, reading = (str(said[key].label), said[key].reading) if key in said else (NONE, NONE)

@@ -113,28 +113,39 @@ def logarithmic_percent(axes: Axes) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
 
 
-def missed_figure(results: Sequence[RunResult]) -> Figure | None:
-    """The test digits still missed, by how many seeds miss them; None where the digits are not at hand."""
-    first = results[0]
+def missed_digits(results: Sequence[RunResult], *splits: str) -> dict[tuple[str, int], Counter]:
+    """What each digit that is missed was taken for, by split and place."""
+    taken_for: dict[tuple[str, int], Counter] = {}
+    for split in splits:
+        for of_split in (result.splits[split] for result in results if split in result.splits):
+            for place, digit in zip(of_split.missed, of_split.predicted, strict=True):
+                taken_for.setdefault((split, place), Counter())[digit] += 1
+    return taken_for
+
+
+def missed_figure(taken_for: Mapping[tuple[str, int], Counter], seeds: int, title: str, **digits: Any) -> Figure | None:
+    """Digits by how many seeds miss them, the most first; None where they are not at hand.
+
+    Args:
+        taken_for: What each was taken for.
+        seeds: How many there are.
+        title: What is shown.
+        digits: Arguments of the data module that has them.
+    """
     try:
-        data = DigitsDataModule(first.source, draw=first.draw, test_size=first.test.n)  # type: ignore[arg-type]
+        data = DigitsDataModule(**digits)
         data.setup()
     except ValueError:
         return None
-    taken_for: dict[int, Counter] = {}  # digits by the place of the one that is missed
-    for result in results:
-        for place, digit in zip(result.test.missed, result.test.predicted, strict=True):
-            taken_for.setdefault(place, Counter())[digit] += 1
-    order = sorted(taken_for, key=lambda place: (-taken_for[place].total(), place))[:SHOWN]
+    order = sorted(taken_for, key=lambda key: (-taken_for[key].total(), key))[:SHOWN]
     lines = max(1, -(-len(order) // COLUMNS))
     figure, panels = subplots(1.02 * lines + 0.3, COLUMNS, lines)
     for axes in panels:
         axes.axis("off")
-    for axes, place in zip(panels, order, strict=False):
-        axes.imshow(-data.splits["test"].images[place, 0].numpy(), cmap="gray", vmin=-1, vmax=1)
-        counts = taken_for[place]
-        likeliest = min(counts, key=lambda digit: (-counts[digit], digit))
-        label = int(data.splits["test"].labels[place])
-        axes.set_title(f"{label} → {likeliest}\n{counts.total()}/{len(results)}", fontsize=8)
-    figure.suptitle(f"true → taken for, seeds that miss it ({len(order)} of {len(taken_for)})", fontsize=9)
+    for axes, (split, place) in zip(panels, order, strict=False):
+        counts = taken_for[split, place]
+        axes.imshow(-data.splits[split].images[place, 0].numpy(), cmap="gray", vmin=-1, vmax=1)
+        label, likeliest = int(data.splits[split].labels[place]), min(counts, key=lambda digit: (-counts[digit], digit))
+        axes.set_title(f"{label} → {likeliest}\n{counts.total()}/{seeds}", fontsize=8)
+    figure.suptitle(f"true → taken for, seeds that miss it{title}", fontsize=9)
     return figure

@@ -121,8 +121,7 @@ def against_table(rows: Rows, rules: Rules) -> str:
             line += [spread(misses(results, split), 1)]
             # The modern one's loss is a cross-entropy.
             line += [f"{np.mean([r.splits[split].loss for r in results]):.1e}" if row != "5_modern" else NONE]
-        rejected = [r.test.rejected_at_1_percent for r in results if r.test.rejected_at_1_percent is not None]
-        line += [spread(rejected, 1) if rejected else NONE]
+        line += [rejected(results)]
         if row in BY_CONFIG and row in own:
             line += [f"*{verdict(of_paper(BY_CONFIG[row], results), rules.level)}*"]
         lines.append(line)
@@ -138,6 +137,12 @@ def against_table(rows: Rows, rules: Rules) -> str:
             f"{BY_ROW[MODERN].test_error} %: what 33 years buy on the paper's digits."
         )
     return text
+
+
+def rejected(results: Sequence[RunResult]) -> str:
+    """The percentage of test digits that is rejected for 1 % error on the rest, or a dash where it is not known."""
+    found = [r.test.rejected_at_1_percent for r in results if r.test.rejected_at_1_percent is not None]
+    return spread(found, 1) if found else NONE
 
 
 def settings(rows: Rows, tried: Rows, rules: Rules) -> list[str]:
