@@ -19,7 +19,7 @@ from lecun_repro.cli.config_files import load_config
 from lecun_repro.cli.overlays import as_yaml, configuration, merged
 from lecun_repro.cli.parser import flags
 from lecun_repro.cli.search_space import Range, leaves, load_space, probes, refuse_flags, settings
-from lecun_repro.commands.reproduce import listed, row_of
+from lecun_repro.commands.reproduce import listed
 from lecun_repro.commands.search_trials import Plan, Searching
 from lecun_repro.errors import BadArgument, UserError, one_line, printable
 from lecun_repro.files import write_atomically
@@ -152,7 +152,7 @@ def search(
 
 def default_name(config: str, space: str, overrides: list[str]) -> str:
     """What a search is called that has no name, another one for each set of flags that makes it another search."""
-    short = name = f"{row_of(Path(config))}_{row_of(Path(space))}"
+    short = name = f"{Path(config).stem}_{Path(space).stem}"
     for flag, value in flags(overrides):
         key = flag.lstrip("-")
         if not any(f"{key}.".startswith(f"{place}.") for place in PLACES):

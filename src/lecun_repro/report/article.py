@@ -1,7 +1,7 @@
 """The report on the article's rows."""
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Literal
 
 import numpy as np
@@ -70,7 +70,7 @@ def document(
     runs = {**rows, **perturbed, **{f"{row} (other draws)": of_row for row, of_row in draws.items()}}
     runs |= {f"{row} (plain loop)": of_row for row, of_row in plain_loop.items()}
     all_runs = [*rows.values(), *draws.values(), *perturbed.values()]
-    note = rules_note(rules, ABOUT, [run for each in all_runs for run in each])
+    note = rules_note(rules, ABOUT, chain.from_iterable(all_runs))
     parts += ["## Rules", note] if note else []
     return tables.document(name, parts, runs)
 

@@ -33,7 +33,7 @@ def records(path: Path) -> Iterator[tuple[str, Any]]:
         yield f"{path}, record {number}: ", record
 
 
-def listed(path: Path, kind: type[Listed]) -> list[Listed]:
+def read_list(path: Path, kind: type[Listed]) -> list[Listed]:
     """The records of a file as NamedTuples. Raises UserError as `records` does, and for a field that is bad."""
     return [typed_record(kind, value, place) for place, value in records(path)]
 

@@ -152,10 +152,10 @@ def document(search: Search, shown: Sequence[str]) -> str:
     for trial in settings:
         compared = against(trial, best)
         alike += trial is not best and not compared.told
-        verdict = "**best**" if trial is best else "worse" if compared.told else "*cannot be told apart*"
-        difference = [] if trial is best else [f"{compared.difference:+.1f}", f"{compared.p:.2g}", verdict]
+        told = "worse" if compared.told else "*cannot be told apart*"
+        difference = [f"{compared.difference:+.1f}", f"{compared.p:.2g}", told]
         line = [*cells(trial), str(len(trial.fits)), spread([fit.error for fit in trial.fits]), span(interval(trial))]
-        lines.append([*line, *(difference or ["", "", verdict])])
+        lines.append([*line, *(["", "", "**best**"] if trial is best else difference)])
     held_out = sum({fit.fold: fit.n for fit in best.fits}.values())
     seeds, folds = ", ".join(map(str, search.seeds)), ", ".join(filter(None, search.folds)) or "none"
     n = f"{len(best.fits)} (seeds {seeds}; folds {folds}; {held_out:,} digits held out in all)"
