@@ -20,7 +20,7 @@ from lecun_repro.report.figures import SHOWN, missed_digits, missed_figure, seed
 from lecun_repro.report.published import BASELINE, BY_ROW, CONVOLUTIONAL, MODERN
 from lecun_repro.report.results import Rows, errors, load_tested
 from lecun_repro.report.statistics import error_interval, holm
-from lecun_repro.report.tables import NONE, image, p_value, span, spread, table
+from lecun_repro.report.tables import NONE, image, mean_cells, p_value, span, spread, table
 from lecun_repro.runs.results import RunResult
 from lecun_repro.tensorboard.style import BLUE, ORANGE, VERMILION, subplots
 
@@ -75,11 +75,7 @@ def rules(path: Path) -> dict[str, Any]:
 
 
 def plain_seconds(results: Path) -> dict[str, float]:
-    """Seconds of a plain loop for the updates of two of the article's rows, as benchmarks/updates.py measured it.
-
-    Args:
-        results: The folder with the article's results.
-    """
+    """Seconds of a plain loop for the updates of two of the article's rows, as benchmarks/updates.py measured it."""
     article = load_tested(results / "article.json")
     timings = json.loads((results.parent / "benchmarks" / "updates.json").read_text(encoding="utf-8"))
     plain = {each["update"]: each["us_per_update_min"] / 1e6 for each in timings
@@ -146,12 +142,7 @@ def story_figure(rows: Rows, beside: Path) -> Figure:
 
 
 def scaling_figure(scaling: Rows, longest: Rows) -> Figure:
-    """Error on all test digits by the size of the network, and by how many digits it was shown.
-
-    Args:
-        scaling: Rows of one recipe that differ in either.
-        longest: That which goes on where they end.
-    """
+    """Error on all test digits by the size of the network, and by how many digits it was shown; `longest` goes on."""
     figure, panels = subplots(3.6, columns=2)
     sizes = same_length(scaling)
     lengths = {**of_1989(scaling), **longest}
@@ -250,7 +241,7 @@ def asked_table(rows: Rows, asked: dict[str, dict[str, float]]) -> str:
             found = all_digits(rows[max(of_size)])
             mean, most, aim = np.mean(found), bounds["most"], bounds["aim"]
             verdict = "not reached" if mean > most else "reached" if mean > aim else "aim reached"
-            line += [f"`{max(of_size)}`", str(len(found)), spread(found), span(error_interval(found)), f"*{verdict}*"]
+            line += [f"`{max(of_size)}`", str(len(found)), *mean_cells(found), f"*{verdict}*"]
         lines.append(line)
     header = ["trained on", "asked for, % at most", "aim", "row", "seeds", "error %, all 10,000", "95 % of the mean"]
     return table([*header, ""], lines)
@@ -263,7 +254,7 @@ def rows_table(rows: Rows) -> str:
         unseen = spread(errors(results, "unseen")) if all("unseen" in r.splits for r in results) else NONE
         found, seconds = all_digits(results), [r.fit_seconds for r in results]
         line = [f"`{row}`", f"{results[0].parameters:,}", str(len(results)), spread(errors(results, "train"))]
-        line += [spread(errors(results, "test")), unseen, spread(found), span(error_interval(found))]
+        line += [spread(errors(results, "test")), unseen, *mean_cells(found)]
         lines.append([*line, f"{digits_shown(results):.1f}", spread(seconds, 0)])
     header = ["row", "parameters", "seeds", "train error %", "the article's 2,007, %", "the other 7,993, %"]
     header += ["all 10,000, %", "95 % of the mean", "digits shown, millions", "seconds"]
@@ -305,7 +296,7 @@ def fast_table(rows: Rows, plain: dict[str, float]) -> str:
     for row, results in rows.items():
         (of_article, aim), found = FAST[row], all_digits(results)
         seconds = [r.updates * r.us_per_update / 1e6 for r in results]
-        line = [f"`{row}`", str(len(results)), f"{results[0].passes}", spread(found), span(error_interval(found))]
+        line = [f"`{row}`", str(len(results)), f"{results[0].passes}", *mean_cells(found)]
         line += [f"{aim:.2f}", "*reached*" if np.mean(found) <= aim else "*not reached*", spread(seconds, 2)]
         line += [spread([r.fit_seconds for r in results], 1), f"`{of_article}`: {plain[of_article]:,.0f}"]
         lines.append(line)

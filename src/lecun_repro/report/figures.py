@@ -82,10 +82,7 @@ def curves_figure(
 ) -> Figure:
     """Train and evaluation error per pass, mean over seeds, all rows.
 
-    Args:
-        rows: The rows.
-        titles: What rows are called in words, else by their names.
-        paper: For each split the paper's pass and error.
+    `titles` are what rows are called in words, others by their names; `paper` has its pass and error for each split.
     """
     figure, panels = subplots(4.4, columns=2)
     for axes, split in zip(panels, ("train", evaluated(rows)), strict=True):
@@ -124,13 +121,9 @@ def missed_digits(results: Sequence[RunResult], *splits: str) -> dict[tuple[str,
 
 
 def missed_figure(taken_for: Mapping[tuple[str, int], Counter], seeds: int, title: str, **digits: Any) -> Figure | None:
-    """Digits by how many seeds miss them, the most first; None where they are not at hand.
+    """Missed digits by how many of the seeds miss them, the most first; None where they are not at hand.
 
-    Args:
-        taken_for: What each was taken for.
-        seeds: How many there are.
-        title: What is shown.
-        digits: Arguments of the data module that has them.
+    `digits` are the arguments of the data module that has them.
     """
     try:
         data = DigitsDataModule(**digits)

@@ -17,9 +17,9 @@ from lecun_repro.report.published import BY_CONFIG, BY_ROW, CONVOLUTIONAL, MODER
 from lecun_repro.report.results import Rows, errors, misses
 from lecun_repro.report.rules import Rules, rules_note
 from lecun_repro.report.search import Tried, search_table
-from lecun_repro.report.statistics import Interval, error_interval, holm, mean_interval
+from lecun_repro.report.statistics import Interval, holm, mean_interval
 from lecun_repro.report.steps import steps, steps_table
-from lecun_repro.report.tables import NONE, image, p_value, span, spread, table
+from lecun_repro.report.tables import NONE, image, mean_cells, p_value, span, spread, table
 from lecun_repro.runs.results import RunResult
 from lecun_repro.tensorboard.figures import rejection_figure
 
@@ -66,13 +66,7 @@ def figures(name: str, rows: Rows) -> dict[str, Figure | None]:
 def document(name: str, rows: Rows, search: Sequence[Tried], shown: Sequence[str], rules: Rules, held_out: Rows) -> str:
     """The whole report as Markdown, with the figures that are shown.
 
-    Args:
-        name: Of the results.
-        rows: The runs that were tested.
-        search: What was tried on digits held out.
-        shown: The figures.
-        rules: Of the verdicts.
-        held_out: Runs of the settings of initial range and target, evaluated on digits held out.
+    `held_out` are runs of the settings of initial range and target that were evaluated on digits held out.
     """
     several = {row: results for row, results in published_rows(rows, "1989").items() if len(results) > 1}
     parts = [NOTES.strip(), "## Against the paper", against_table(rows, rules)]
@@ -115,10 +109,8 @@ def against_table(rows: Rows, rules: Rules) -> str:
     lines, own = [[*first, f"{printed.rejected}"]], published_rows(rows, "1989")
     for row, results in rows.items():
         line = [f"`{row}`", str(len(results))]
-        for split in ("train", "test"):
-            line += [spread(errors(results, split))]
-            line += [span(error_interval(errors(results)))] if split == "test" else []
-            line += [spread(misses(results, split), 1)]
+        for split, cells in (("train", [spread(errors(results, "train"))]), ("test", mean_cells(errors(results)))):
+            line += [*cells, spread(misses(results, split), 1)]
             # The modern one's loss is a cross-entropy.
             line += [f"{np.mean([r.splits[split].loss for r in results]):.1e}" if row != "5_modern" else NONE]
         line += [rejected(results)]

@@ -6,7 +6,7 @@ import numpy as np
 
 from lecun_repro.report.comparison import Comparison
 from lecun_repro.report.results import Rows, runs_note
-from lecun_repro.report.statistics import Interval, sd
+from lecun_repro.report.statistics import Interval, error_interval, sd
 from lecun_repro.runs.results import DivergedRun
 
 NONE = "\N{EN DASH}"  # in a cell without a value
@@ -59,6 +59,11 @@ def spread(values: Sequence[float] | np.ndarray, digits: int = 2) -> str:
     """Mean ± standard deviation."""
     deviation = "" if len(values) < 2 else f" ± {sd(values):.{digits}f}"
     return f"{np.mean(values):.{digits}f}{deviation}"
+
+
+def mean_cells(errors: Sequence[float]) -> list[str]:
+    """Of errors in percent the mean ± standard deviation, and the 95 % interval of the mean."""
+    return [spread(errors), span(error_interval(errors))]
 
 
 def ranged(counts: Sequence[int]) -> str:
