@@ -30,17 +30,19 @@ def worse(c: Comparison, terms: Terms) -> tuple[float, float]:
 
 
 def equivalent(c: Comparison, terms: Terms) -> tuple[float, float]:
-    """Fails where the row is shown to be farther away than the margin."""
-    margin = terms.substantial
-    return c.p_within(-margin, margin), 2 * min(c.p_less(-margin), c.p_more(margin))
+    return within(c, -terms.substantial, terms.substantial)
+
+
+def within(c: Comparison, low: float, high: float) -> tuple[float, float]:
+    """Holds where the change lies between two percentages; fails where it is shown to lie beyond one of them."""
+    return c.p_within(low, high), 2 * min(c.p_less(low), c.p_more(high))
 
 
 def about(claim: Claim, rows: Rows, terms: Terms) -> Answer:
     """Whether the error changes by about so many percent, within so many points."""
 
     def rule(c: Comparison, terms: Terms) -> tuple[float, float]:
-        low, high = claim["percent"] - claim["points"], claim["percent"] + claim["points"]
-        return c.p_within(low, high), 2 * min(c.p_less(low), c.p_more(high))
+        return within(c, claim["percent"] - claim["points"], claim["percent"] + claim["points"])
 
     return of_rows(rule)({**claim, "rows": [claim["row"]]}, rows, terms)
 
