@@ -19,7 +19,7 @@ from lecun_repro.__main__ import main, split_flags
 from lecun_repro.cli.overlays import configuration
 from lecun_repro.cli.search_space import load_space
 from lecun_repro.commands import search_trials
-from lecun_repro.commands.search import command, default_name, folds_of, search, seconds_of, write_best
+from lecun_repro.commands.search import command, default_name, folds_of, record_of, search, seconds_of, write_best
 from lecun_repro.commands.search_trials import Plan, Searching, progress
 from lecun_repro.errors import BadArgument, UserError
 from lecun_repro.runs.fits import Outcome, Run
@@ -88,10 +88,10 @@ class Fits:
 def searching(fits: Fits, most: int | None = 30, seconds: float = 1e9, name: str = "s", jobs: int = 1) -> Searching:
     Path("space.yaml").write_text(SPACE)
     sampler, pruner = builder("sampler", None, TPESampler), MedianPruner(n_startup_trials=3, n_warmup_steps=1)
-    studies = Studies(Path("logs") / name, name, {}, sampler, 7, pruner)
-    made = Searching(
-        Made(name, {}, load_space("space.yaml"), [], ["1/2", "2/2"], [3, 4]), studies, most, seconds, jobs, "local"
-    )
+    rules = {"config": "", "space": {}, "commit": "", "folds": ["1/2", "2/2"], "seeds": [3, 4]}
+    studies = Studies(Path("logs") / name, name, rules, sampler, 7, pruner)
+    plan = Made(name, {}, load_space("space.yaml"), [], rules["folds"], rules["seeds"])
+    made = Searching(plan, studies, most, seconds, jobs, "local")
     made.perform = fits
     return made
 
@@ -189,27 +189,18 @@ def test_the_command_is_given_back_as_one_would_type_it() -> None:
 
 
 def test_the_best_setting_is_a_file_on_the_searched_one() -> None:
-    searching(one := Fits(), 6).run()
-    study = searching(one).studies.study()
+    (one := searching(Fits(), 6)).run()
     tree, base = load_space("space.yaml"), {"lr": 1.0, "kept": 2}
-    made = [
-        {"number": t.number, "state": "complete", "settings": t.params, "error": t.value, "fits": t.user_attrs["fits"]}
-        for t in study.trials
-        if t.state.name == "COMPLETE" and not t.user_attrs["diverged"]
-    ]
-    record = {
-        "name": "s", "command": "python cli.py search", "config": "configs/a.yaml", "config_hash": "", "space": {},
-        "commit": "", "passes": 4, "folds": ["1/2", "2/2"], "seeds": [3, 4], "trials": made, "importance": {},
-    }  # fmt: skip
+    record = record_of(one.studies, "s", "python cli.py search", "configs/a.yaml", PASSES, tree)
     Path("configs").mkdir()
     Path("configs/a.yaml").write_text(yaml.dump(base))
     write_best(Path("results/search/s_best.yaml"), record, "configs/a.yaml", base, tree)
     text = Path("results/search/s_best.yaml").read_text()
     assert text.startswith("# s: the best of ") and "base: ../../configs/a.yaml\n" in text
-    assert (
-        "#   python cli.py fit --config results/search/s_best.yaml\n" in text and "#   python cli.py search\n" in text
-    )
-    best = min(made, key=lambda trial: trial["error"])
+    assert "#   python cli.py fit --config results/search/s_best.yaml\n" in text
+    assert "#   python cli.py search\n" in text
+    complete = [trial for trial in record["trials"] if trial["state"] == "complete"]
+    best = min(complete, key=lambda trial: trial["error"])
     full = configuration("results/search/s_best.yaml")[0]
     assert full == base | best["settings"]
     Path("a.yaml").write_text(yaml.dump(base))  # which may be no base of a file elsewhere

@@ -247,10 +247,10 @@ def story_in_numbers(rows: Rows) -> str:
         (BASELINE, MODERN_50K, "Everything and 50,000 digits"),
     ):
         found = compare(rows, before, after)
-        ordered = [(words, found[name]) for name, words in DIGITS.items() if name in found]
         told = [
             f"{c.change:+.0f} % on {words.format(c.of_digits)} (95 % for new digits {percents(c.change_interval())})"
-            for words, c in ordered
+            for name, words in DIGITS.items()
+            if (c := found.get(name))
         ]
         if told:
             lines.append(f"- **{what}**: error {', '.join(told)}; the article's {published_change(before, after)} %.")

@@ -29,9 +29,8 @@ def rows_at_a_glance(rows: Rows, rules: Rules, further: Rows) -> str:
         error = f"{spread(errors(results))} ({len(results)})"
         lines.append([f"`{row}`", error, f"{BY_ROW[row].test_error:.2f}", f"*{of_row}*"])
     if best := best_row(further):
-        lines.append(
-            [f"[`beyond/{best}`](results/beyond.md)", f"{spread(errors(further[best]))} ({len(further[best])})"]
-        )
+        error = f"{spread(errors(further[best]))} ({len(further[best])})"
+        lines.append([f"[`beyond/{best}`](results/beyond.md)", error])
     parts = [table(["row", "test error % (seeds)", "the article's", "verdict"], lines), *together(own, rules)]
     told: list[str] = []
     digits: dict[str, None] = {}  # in order

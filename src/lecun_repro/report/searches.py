@@ -236,11 +236,10 @@ def figures(search: Search) -> dict[str, Figure | None]:
 def best_figure(search: Search) -> Figure:
     """Every trial's error, and the best so far."""
     figure, (axes,) = subplots(3.2)
-    points = {
-        state: [(t.number, t.error) for t in search.trials if t.state == state and t.error is not None]
+    done, ended = (
+        [(t.number, t.error) for t in search.trials if t.state == state and t.error is not None]
         for state in ("complete", "pruned")
-    }
-    done, ended = points.values()
+    )
     numbers, errors = zip(*done, strict=True)
     axes.plot(numbers, errors, "o", color=BLUE, markersize=4, label="complete")
     if ended:

@@ -7,6 +7,7 @@ from lecun_repro.report.comparisons.answers import FAILS, HOLDS, NOT_DECIDED, NO
 from lecun_repro.report.comparisons.figures import shares_figure
 from lecun_repro.report.comparisons.gains import change_cells, in_figure, judged_comparison
 from lecun_repro.report.results import Rows
+from lecun_repro.report.statistics import Interval
 from lecun_repro.report.tables import NONE, p_value, percents, runs_of, signed, span, table
 
 
@@ -81,17 +82,12 @@ def share_of_gain(claim: Claim, rows: Rows, terms: Terms) -> Answer:
     ahead = crossed.effect([[0], [-1], [1], [0]])  # b - a
     verdict, p = terms.judged(("share", *names), 2 * (1 - ahead.p_below(0)), 2 * ahead.p_below(0))
     share = crossed.effect(half).estimate / crossed.effect(gain).estimate
-    new, these = fieller(crossed, half, gain), fieller(crossed, half, gain, "these digits")
-    text = (
-        f"{100 * share:.0f} % of the gain (95 %: {percents100(these)} for these digits, {percents100(new)} for new ones"
-    )
+    ratios = (fieller(crossed, half, gain, scope) for scope in ("these digits", "new digits"))
+    these, new = (span(Interval(100 * low, 100 * high), 0) for low, high in ratios)
+    text = f"{100 * share:.0f} % of the gain (95 %: {these} for these digits, {new} for new ones"
     lines = [[f"`{name}`", str(len(grid)), f"{100 * grid.mean():.2f}"] for name, grid in zip(names, found, strict=True)]
     details = table(["row", "n", "error %"], lines)
     return Answer(claim, verdict, f"{text}; n = {min(map(len, found))}), p {p_value(p)}", details)
-
-
-def percents100(interval) -> str:
-    return f"{100 * interval.low:.0f} to {100 * interval.high:.0f}"
 
 
 def interaction(claim: Claim, rows: Rows, terms: Terms) -> Answer:
