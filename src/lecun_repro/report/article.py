@@ -125,7 +125,7 @@ def against_the_article(own: Rows, rules: Rules) -> str:
         lines.append([*line, f"*{verdict(of_row, rules.level)}*"])
     header = ["row", "seeds", "test misses of 2,007 (range)", "the article's (printed)", "its percentile among ours"]
     parts = [table([*header, "half-width of the interval", "p", "verdict"], lines)]
-    return "\n\n".join([*parts, *together(own, rules), measures_table(measures)]) if measures else NONE
+    return "\n\n".join([*parts, *together(own, rules), measures_table(measures)])
 
 
 def together(own: Rows, rules: Rules) -> list[str]:
