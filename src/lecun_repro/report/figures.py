@@ -16,7 +16,7 @@ from lecun_repro.report.results import Rows, curve_errors
 from lecun_repro.report.statistics import mean_interval
 from lecun_repro.report.tables import digits_names
 from lecun_repro.runs.results import RunResult
-from lecun_repro.tensorboard.style import BLUE, COLOURS, GREEN, ORANGE, VERMILION, subplots
+from lecun_repro.tensorboard.style import BLUE, GREEN, LINES, ORANGE, VERMILION, subplots
 
 WIDTHS: dict[Scope, float] = {"these digits": 3.2, "new digits": 1.2}  # of the lines of intervals
 SHOWN, COLUMNS = 60, 12  # digits in the grid of errors
@@ -86,11 +86,11 @@ def curves_figure(
     """
     figure, panels = subplots(4.4, columns=2)
     for axes, split in zip(panels, ("train", evaluated(rows)), strict=True):
-        for (row, results), colour in zip(rows.items(), COLOURS * 4, strict=False):
+        for (row, results), line in zip(rows.items(), LINES, strict=False):
             passes, curves = curve_errors(results, "train" if axes is panels[0] else results[0].evaluation_split)
             # Log axis: an error of 0 is drawn at a hundredth of a percent.
             mean = np.maximum(np.mean(curves, axis=0), ZERO)
-            axes.plot(passes, mean, color=colour, linewidth=1.3, label=(titles or {}).get(row, row))
+            axes.plot(passes, mean, **line, linewidth=1.3, label=(titles or {}).get(row, row))
         if paper is not None:
             axes.plot(*paper[split], "k*", markersize=10, label="the paper")
         logarithmic_percent(axes)
