@@ -3,6 +3,7 @@
 import functools
 import gc
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, chdir, nullcontext
@@ -103,6 +104,29 @@ def one_server(own_server: tuple[Callable, Callable], monkeypatch: pytest.Monkey
     """Spares a test that fits in processes the five seconds in which a server of its own would start."""
     for module in ("lecun_repro.runs.fits", "lecun_repro.commands.search_trials"):
         monkeypatch.setattr(f"{module}.fork_server", own_server[1])
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A headless browser that reaches this machine alone; skips the test where it is not installed."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium, of the dev extra")
+    browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if browser is None or driver is None:
+        pytest.skip("chromium and chromedriver are not both on the path")
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    options.page_load_strategy = "eager"
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    for flag in (
+        "headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
+        "disable-component-update", "disable-sync", "window-size=1600,1060",
+        f"user-data-dir={tmp_path_factory.mktemp('chromium')}",
+        "host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
+    ):  # fmt: skip
+        options.add_argument(f"--{flag}")
+    with webdriver.Chrome(options=options, service=webdriver.ChromeService(driver)) as started:
+        started.set_script_timeout(60)
+        yield started
 
 
 @pytest.fixture

@@ -45,23 +45,11 @@ def checkpoint(
     return model
 
 
+EXPORT = ("export", "--ckpt_path", "last.ckpt", "--to")
+
+
 def export(to: str) -> None:
-    main(["export", "--ckpt_path", "last.ckpt", "--to", to])
-
-
-def refused(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> str:
-    """The one line of a command that writes nothing."""
-    before = sorted(Path().rglob("*"))
-    with pytest.raises(SystemExit) as end:
-        main(["export", *arguments])
-    out, err = capfd.readouterr()
-    assert end.value.code == 2
-    assert not out
-    assert err.startswith("lecun-repro: error: ")
-    assert err.count("\n") == 1
-    assert "; allowed: " in err
-    assert sorted(Path().rglob("*")) == before
-    return err.removeprefix("lecun-repro: error: ").strip()
+    main([*EXPORT, to])
 
 
 # ONNX -----------------------------------------------------------------------------------------------------------------
@@ -133,10 +121,10 @@ def test_onnx_agrees_on_every_test_digit_of_the_article(real_data: Path, network
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxscript"])
-def test_without_the_extra_one_line_names_it(package: str, capfd, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_one_line_names_it(package: str, refused, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint(Path("last.ckpt"))
     monkeypatch.setitem(sys.modules, package, None)
-    line = refused(["--ckpt_path", "last.ckpt", "--to", "model.onnx"], capfd)
+    line = refused(*EXPORT, "model.onnx")
     assert package in line
     assert 'pip install -e ".[onnx]"' in line
 
@@ -197,28 +185,28 @@ def test_a_real_fit_is_exported(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("to", ["model.pt", "model", "", "model.ONNX", "nowhere/model.onnx", "folder.html"])
-def test_refuses_a_file_it_cannot_write(to: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_refuses_a_file_it_cannot_write(to: str, refused) -> None:
     checkpoint(Path("last.ckpt"))
     Path("folder.html").mkdir()
-    assert refused(["--ckpt_path", "last.ckpt", "--to", to], capfd).startswith("to: ")
+    assert refused(*EXPORT, to).startswith("to: ")
 
 
-def test_a_failed_write_is_one_line(capfd, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_is_one_line(refused, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint(Path("last.ckpt"))
     monkeypatch.setattr("os.replace", lambda *paths: Path("/proc/nowhere/else").touch())
-    assert "page.html: No such file" in refused(["--ckpt_path", "last.ckpt", "--to", "page.html"], capfd)
+    assert "page.html: No such file" in refused(*EXPORT, "page.html")
 
 
-def test_asks_for_the_file_to_write(capfd: pytest.CaptureFixture[str]) -> None:
+def test_asks_for_the_file_to_write(refused) -> None:
     checkpoint(Path("last.ckpt"))
-    assert "to: missing" in refused(["--ckpt_path", "last.ckpt"], capfd)
-    assert "ckpt: unknown key" in refused(["--ckpt", "last.ckpt", "--to", "page.html"], capfd)
+    assert "to: missing" in refused(*EXPORT[:-1])
+    assert "ckpt: unknown key" in refused("export", "--ckpt", "last.ckpt", "--to", "page.html")
 
 
 @pytest.mark.parametrize("key, base", [("network", "Network"), ("head", "Head")])
 @pytest.mark.parametrize("name", ["os.getcwd", "traps.Trap", "pathlib.Path", "nowhere.Net", "lecun_repro.{base}"])
 def test_nothing_but_a_network_and_a_head_is_built(
-    key: str, base: str, name: str, capfd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    key: str, base: str, name: str, refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("traps.py").write_text(
         "from pathlib import Path\nclass Trap:\n    def __init__(self, *a, **k): Path('called').touch()\n"
@@ -227,13 +215,12 @@ def test_nothing_but_a_network_and_a_head_is_built(
     monkeypatch.setattr("sys.dont_write_bytecode", True)
     checkpoint(Path("last.ckpt"))
     content = torch.load("last.ckpt", weights_only=True)
-    content["lecun_repro"]["config"]["model"][key]["class_path"] = name.format(base=base)
+    content["lecun_repro"]["config"]["model"][key]["class_path"] = named = name.format(base=base)
     torch.save(content, "last.ckpt")
-    named = name.format(base=base)
-    line = refused(["--ckpt_path", "last.ckpt", "--to", "model.safetensors"], capfd)
+    line = refused(*EXPORT, "model.safetensors")
     if not named.startswith("lecun_repro."):
         assert f"names the class {named}, which would be imported" in line
-        line = refused(["--ckpt_path", "last.ckpt", "--to", "model.safetensors", "--trust", f"[{named}]"], capfd)
+        line = refused(*EXPORT, "model.safetensors", "--trust", f"[{named}]")
     assert line.startswith(f"model.{key}.class_path: {named}")
     assert f"subclass of {base}" in line
     assert not Path("called").exists()
@@ -252,14 +239,13 @@ class Untranslatable(Network):
         return prepared.flatten(1) @ self.weights
 
 
-def test_networks_of_ones_own(capfd: pytest.CaptureFixture[str]) -> None:
+def test_networks_of_ones_own(refused) -> None:
     pytest.importorskip("onnxscript")
     checkpoint(Path("last.ckpt"), Untranslatable)
-    assert "names the class" in refused(["--ckpt_path", "last.ckpt", "--to", "page.html"], capfd)
-    trusted = ["--ckpt_path", "last.ckpt", "--trust", f"[{__name__}.Untranslatable]", "--to"]
-    main(["export", *trusted, "model.safetensors"])
-    capfd.readouterr()
-    line = refused([*trusted, "page.html"], capfd)
+    assert "names the class" in refused(*EXPORT, "page.html")
+    trust = ("--trust", f"[{__name__}.Untranslatable]")
+    main([*EXPORT, "model.safetensors", *trust])
+    line = refused(*EXPORT, "page.html", *trust)
     assert "page.html of a Untranslatable; allowed: a page of a ConvNet1989" in line
-    line = refused([*trusted, "model.onnx"], capfd)
+    line = refused(*EXPORT, "model.onnx", *trust)
     assert "model.onnx of a Untranslatable; allowed: a network that torch can translate" in line

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from lecun_repro.__main__ import main, quiet
 from lecun_repro.cli.build import resolve
 from lecun_repro.commands.reproduce import name_of, plan
 from lecun_repro.report.collection import held, rules_digest
-from lecun_repro.runs.fits import Fits, Outcome, left_by, perform_one
+from lecun_repro.runs.fits import Fits, Outcome, Run, left_by, perform_one
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "article"
 SHORT = ["--source", "digits", "--data.train_size", "60", "--data.test_size", "40", "--trainer.max_epochs", "2"]
@@ -46,20 +47,25 @@ def without_times(results: list[dict]) -> list[dict]:
     return [{k: v for k, v in r.items() if k not in ("fit_seconds", "us_per_update")} for r in results]
 
 
-def test_a_run_has_a_short_name_unless_it_is_there_by_a_long_one(rows: Path) -> None:
+def planned(rows: Path, *flags: str) -> Run:
+    """The run of row 1 with these flags."""
     file = rows / "1_baseline.yaml"
-    (run,) = plan(file, resolve(str(file), ["--data.source", "digits"]), [7], False, [])
+    (run,) = plan(file, resolve(str(file), [*flags]), [7], False, [*flags])
+    return run
+
+
+def test_a_run_has_a_short_name_unless_it_is_there_by_a_long_one(rows: Path) -> None:
+    run = planned(rows, "--data.source", "digits")
     assert run.folder == Path(f"lightning_logs/1_baseline/seed_7_{run.config_hash[:8]}") and len(run.config_hash) == 16
     longer = run.folder.with_name(f"seed_7_{run.config_hash}")
     longer.mkdir(parents=True)
-    (again,) = plan(file, resolve(str(file), ["--data.source", "digits"]), [7], False, [])
+    again = planned(rows, "--data.source", "digits")
     assert again.folder == longer and longer.name in again.flags
 
 
 def test_a_run_of_an_older_version_lacks_its_unseen_digits(rows: Path) -> None:
-    file = rows / "1_baseline.yaml"
     for source, lacks in (("mnist", True), ("digits", False)):
-        (run,) = plan(file, resolve(str(file), ["--data.source", source]), [7], False, [])
+        run = planned(rows, "--data.source", source)
         run.folder.mkdir(parents=True)
         for unseen, done in (({}, not lacks), ({"unseen": {}}, True)):
             record = {"config_hash": run.config_hash, **unseen}
@@ -129,8 +135,7 @@ def test_the_bar_counts_updates_whatever_a_fit_prints(
 ) -> None:
     monkeypatch.setattr("lecun_repro.runs.fits.INHERITS", inherits)
     fits = Fits()
-    flags = [*SHORT[2:], "--data.source", "digits", "--trainer.check_val_every_n_epoch", "2"]
-    (run,) = plan(rows / "1_baseline.yaml", resolve(str(rows / "1_baseline.yaml"), flags), [1337], False, flags)
+    run = planned(rows, *SHORT[2:], "--data.source", "digits", "--trainer.check_val_every_n_epoch", "2")
     done: list[int] = []
     told: list[tuple[int, float]] = []
     with own_server[1]() if inherits else nullcontext() as fits.server:
@@ -142,8 +147,7 @@ def test_the_bar_counts_updates_whatever_a_fit_prints(
 
 @pytest.mark.slow
 def test_a_fit_that_is_not_to_go_on_ends_and_can_be_gone_on_with(rows: Path, own_server) -> None:
-    flags = [*SHORT[2:], "--data.source", "digits", "--trainer.max_epochs", "20"]
-    (run,) = plan(rows / "1_baseline.yaml", resolve(str(rows / "1_baseline.yaml"), flags), [1337], False, flags)
+    run = planned(rows, *SHORT[2:], "--data.source", "digits", "--trainer.max_epochs", "20")
     told: list[int] = []
     again: list[int] = []
     fits = Fits()
@@ -192,16 +196,6 @@ def test_what_a_failed_run_says_gives_a_terminal_no_orders(
     lines = capsys.readouterr().err.splitlines()
     assert r"failed: 1_\x1b[31m, seed 1337: \x1b]0;title\x07" in lines
     assert all(line.isprintable() for line in lines)
-
-
-@pytest.mark.parametrize("name", ["...yaml", "..yaml"])
-def test_a_row_is_no_way_out_of_the_log_folder(name: str, rows: Path, capsys: pytest.CaptureFixture) -> None:
-    (rows / "1_baseline.yaml").rename(rows / name)
-    with pytest.raises(SystemExit) as stop:
-        main(["reproduce", "--configs", f"configs/{name}", *SHORT])
-    assert stop.value.code == 2
-    assert f"configs: configs/{name}, which names its row" in capsys.readouterr().err
-    assert not Path("lightning_logs").exists()
 
 
 @pytest.mark.slow
@@ -297,17 +291,6 @@ def test_the_same_runs_on_a_ray_cluster(rows: Path) -> None:
     assert without_times(on_ray) == without_times(results_of(Path("lightning_logs/results_digits")))
 
 
-def test_results_that_are_bad_are_told_before_the_runs(rows: Path, capsys: pytest.CaptureFixture) -> None:
-    Path("here").mkdir()
-    Path("here/configs.json").write_text('[{"row": 3}]')
-    with pytest.raises(SystemExit) as stop:
-        main(["reproduce", "--configs", "configs", "--out", "here", *SHORT])
-    assert stop.value.code == 2
-    assert "here/configs.json, record 1: train is missing" in capsys.readouterr().err
-    assert not Path("lightning_logs").exists()
-    assert Path("here/configs.json").read_text() == '[{"row": 3}]'
-
-
 @pytest.mark.slow
 def test_rows_that_were_not_run_keep_their_results_whatever_is_replaced(rows: Path) -> None:
     command = ["reproduce", "--configs", "configs", "--seeds", "1", *SHORT]
@@ -335,17 +318,6 @@ def test_error_bars_on_digits_held_out(rows: Path) -> None:
     assert "reproduced" not in text
 
 
-def test_two_files_of_one_name_are_refused(rows: Path, capsys: pytest.CaptureFixture) -> None:
-    Path("other").mkdir()
-    Path("other/1_baseline.yaml").write_text((rows / "5_dropout_relu.yaml").read_text())
-    with pytest.raises(SystemExit) as stop:
-        main(["reproduce", "--configs", "[configs/1_baseline.yaml,other/1_baseline.yaml]", *SHORT])
-    assert stop.value.code == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "configs: configs/1_baseline.yaml and other/1_baseline.yaml, which are both row 1_baseline" in line
-    assert not Path("lightning_logs").exists()
-
-
 @pytest.mark.slow
 def test_an_edited_network_runs_anew(rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(Path.cwd()))
@@ -365,33 +337,39 @@ def test_an_edited_network_runs_anew(rows: Path, monkeypatch: pytest.MonkeyPatch
     assert len(list(Path("lightning_logs").rglob("results.json"))) == 2
 
 
-def test_the_file_of_results_is_held_before_the_runs(rows: Path, capsys: pytest.CaptureFixture) -> None:
-    with held(Path("here/configs.json")), pytest.raises(SystemExit) as stop:
-        main(["reproduce", "--configs", "configs", "--out", "here", *SHORT])
-    assert stop.value.code == 2
-    assert "out: here/configs.json, to which another reproduce is adding its results" in capsys.readouterr().err
-    assert not Path("lightning_logs").exists()
+def test_the_file_of_results_is_held_before_the_runs(rows: Path, refused) -> None:
+    with held(Path("here/configs.json")):
+        line = refused("reproduce", "--configs", "configs", "--out", "here", *SHORT)
+    assert "out: here/configs.json, to which another reproduce is adding its results" in line
 
 
 @pytest.mark.parametrize(
-    "arguments, named",
+    "arguments, told",
     [
-        (["--seeds", "0"], "seeds"),
-        (["--configs", "nowhere"], "nowhere"),
-        (["--jobs", "-1"], "jobs"),
-        (["--backend", "cloud"], "backend"),
-        (["--data.shift", "2"], "data.shift"),
-        (["--sedes", "2"], "sedes"),
+        ("--seeds 0", "seeds"),
+        ("--configs nowhere", "nowhere"),
+        ("--jobs -1", "jobs"),
+        ("--backend cloud", "backend"),
+        ("--data.shift 2", "data.shift"),
+        ("--sedes 2", "sedes"),
+        # A row is no way out of the log folder.
+        ("--configs odd/...yaml", "configs: odd/...yaml, which names its row"),
+        ("--configs odd/..yaml", "configs: odd/..yaml, which names its row"),
+        (
+            "--configs [configs/1_baseline.yaml,odd/1_baseline.yaml]",
+            "configs: configs/1_baseline.yaml and odd/1_baseline.yaml, which are both row 1_baseline",
+        ),
+        ("--out here", "here/configs.json, record 1: train is missing"),
     ],
 )
-def test_bad_input_is_one_line(rows: Path, capsys: pytest.CaptureFixture, arguments: list[str], named: str) -> None:
-    with pytest.raises(SystemExit) as stop:
-        main(["reproduce", "--configs", "configs", *arguments])
-    error = capsys.readouterr().err
-    assert stop.value.code == 2
-    assert named in error
-    assert error.count("\n") == 1
-    assert not Path("lightning_logs").exists()
+def test_bad_input_is_one_line_before_the_runs(rows: Path, refused, arguments: str, told: str) -> None:
+    Path("odd").mkdir()
+    for name in ("...yaml", "..yaml", "1_baseline.yaml"):
+        shutil.copy(rows / "1_baseline.yaml", Path("odd", name))
+    Path("here").mkdir()
+    Path("here/configs.json").write_text('[{"row": 3}]')
+    assert told in refused("reproduce", "--configs", "configs", *SHORT, *arguments.split())
+    assert Path("here/configs.json").read_text() == '[{"row": 3}]'
 
 
 def test_help(capsys: pytest.CaptureFixture) -> None:

@@ -6,6 +6,7 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,17 +16,23 @@ from lecun_repro import ConvNet1989, CrossEntropy, TanhMSE
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
+def results_of(command: str, folder: Path, shown: str, **environment: str) -> Any:
+    """What a benchmark writes, which also shows a table with the beginning of a line."""
+    name, *flags = command.split()
+    arguments = [sys.executable, str(BENCHMARKS / name), *flags, "--json", "results.json"]
+    variables = os.environ | environment
+    run = subprocess.run(arguments, cwd=folder, env=variables, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    assert shown in run.stdout
+    return json.loads((folder / "results.json").read_text())
+
+
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
     """What a trial run of `updates.py` writes, restricted to a single compilation."""
     folder = tmp_path_factory.mktemp("benchmark")
-    command = [sys.executable, str(BENCHMARKS / "updates.py"), "--quick", "--source", "digits"]
-    command += ["--updates", "row1", "--batch-sizes", "1", "--json", "results.json"]
-    environment = os.environ | {"LECUN_REPRO_CACHE": str(folder / "cache"), "TMPDIR": str(folder)}
-    run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
-    assert run.returncode == 0, run.stderr
-    assert "| row 1 " in run.stdout
-    return json.loads((folder / "results.json").read_text())
+    command = "updates.py --quick --source digits --updates row1 --batch-sizes 1"
+    return results_of(command, folder, "| row 1 ", LECUN_REPRO_CACHE=str(folder / "cache"), TMPDIR=str(folder))
 
 
 @pytest.mark.slow
@@ -47,13 +54,7 @@ def test_all_have_times_and_only_the_compiled_one_compile_times(results: list[di
 @pytest.mark.slow
 def test_inference_of_each_row_with_each_engine(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
-    command = [sys.executable, str(BENCHMARKS / "inference.py"), "--quick", "--engines", "eager", "onnx"]
-    run = subprocess.run(
-        [*command, "--json", "results.json"], cwd=tmp_path, capture_output=True, text=True, timeout=300
-    )
-    assert run.returncode == 0, run.stderr
-    assert "| onnx " in run.stdout
-    found = json.loads((tmp_path / "results.json").read_text())
+    found = results_of("inference.py --quick --engines eager onnx", tmp_path, "| onnx ")
     assert found["weights"] == "initial"
     measured = {(m["engine"], m["row"]): m for m in found["measurements"]}
     rows = ("1_baseline", "3_adamw", "4_shift", "5_24_maps", "5_48_maps", "5_dropout_relu", "8_normalised")
@@ -67,13 +68,7 @@ def test_inference_of_each_row_with_each_engine(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_augmentations_each_and_together(tmp_path: Path) -> None:
-    command = [sys.executable, str(BENCHMARKS / "augment.py"), "--rounds", "1", "--digits", "40"]
-    run = subprocess.run(
-        [*command, "--json", "results.json"], cwd=tmp_path, capture_output=True, text=True, timeout=300
-    )
-    assert run.returncode == 0, run.stderr
-    assert "| Affine and Elastic " in run.stdout
-    measured = json.loads((tmp_path / "results.json").read_text())["measurements"]
+    measured = results_of("augment.py --rounds 1 --digits 40", tmp_path, "| Affine and Elastic ")["measurements"]
     names = ("Shift", "Erase", "Affine", "Elastic", "Affine and Elastic")
     assert [(m["augmentation"], m["how"]) for m in measured] == [(n, how) for n in names for how in ("plain", "ours")]
     assert all(0 < m["us_per_digit_min"] <= m["us_per_digit"] for m in measured)

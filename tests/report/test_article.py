@@ -24,10 +24,17 @@ def raw(tmp_path: Path, split, run) -> Path:
     return path
 
 
+def text_of(raw: Path, records: list[dict] | None = None) -> str:
+    """The report on the results in a file, or on other records in their place."""
+    if records is not None:
+        raw.write_text(json.dumps(records))
+    report(str(raw))
+    return raw.with_suffix(".md").read_text()
+
+
 @pytest.mark.drawn
 def test_tables_and_figures_are_written_beside_the_results(raw: Path) -> None:
-    report(str(raw))
-    text = raw.with_suffix(".md").read_text()
+    text = text_of(raw)
     assert "| `1_baseline` | 3 | 1.80 ± 0.00 | 1.00e-02 | 1.80 ± 0.00 | 1.80 to 1.80 | 0.68 to 2.92 |" in text
     assert "| `1_baseline` → `5_dropout_relu` | 3 | the 500 test digits | -1.60 | -1.60 to -1.60 |" in text
     assert f"| -61 | 0.0046 | *better* | {NONE} |" in text  # the article's change
@@ -72,18 +79,14 @@ def test_other_draws_are_part_of_the_report(raw: Path, split, run) -> None:
 def test_only_the_article_s_own_configuration_is_held_against_it(raw: Path, split, run) -> None:
     runs = [run("1_baseline", s, *row_1(split, s)) for s in range(4)]
     runs += [run("my_row", s, split(7291, 1), split(2007, 70 + s)) for s in range(4)]
-    raw.write_text(json.dumps(runs))
-    report(str(raw))
-    text = raw.with_suffix(".md").read_text()
+    text = text_of(raw, runs)
     assert "| `1_baseline` | 4 | 81.5 ± 1.3 (80 to 83) | 82 (82) | 62 | 4.6 | 0.75 | *compatible* |" in text
     assert "| `my_row` | 4 |" in text
     assert "| `1_baseline` → `my_row` | 4 | the 2,007 test digits | -0.50 |" in text
     assert text.count("compatible*") == 1
     assert "The paper trained for 3 days" in text
 
-    raw.write_text(json.dumps([{**record, "config_hash": "of a shortened run"} for record in runs]))
-    report(str(raw))
-    text = raw.with_suffix(".md").read_text()
+    text = text_of(raw, [{**record, "config_hash": "of a shortened run"} for record in runs])
     (line,) = [line for line in text.splitlines() if line.startswith("| `1_baseline` |")]
     assert line.endswith("| 4.06 ± 0.06 | 3.96 to 4.16 | 81.5 ± 1.3 (80 to 83) |") and "| 2,007 test |" in line
     assert "| `1_baseline` → `my_row` | 4 | the 2,007 test digits | -0.50 | -0.61 to -0.39 |" in text
@@ -97,9 +100,7 @@ def row_1(split, s: int) -> tuple[dict, dict]:
 
 def test_a_row_names_the_numbers_that_are_not_compatible(raw: Path, split, run) -> None:
     runs = [run("1_baseline", s, split(7291, 143 + s, loss=0.004 + 1e-4 * s), row_1(split, s)[1]) for s in range(5)]
-    raw.write_text(json.dumps(runs))
-    report(str(raw))
-    assert "| *not compatible (train error %)* |" in raw.with_suffix(".md").read_text()
+    assert "| *not compatible (train error %)* |" in text_of(raw, runs)
 
 
 def with_unseen(split, run, row: str, misses: int, unseen: int) -> list[dict]:
@@ -117,9 +118,7 @@ def with_unseen(split, run, row: str, misses: int, unseen: int) -> list[dict]:
 def test_was_the_recipe_fitted_to_its_digits(raw: Path, split, run, modern: int, told: str) -> None:
     runs = with_unseen(split, run, "1_baseline", 200, 800) + with_unseen(split, run, "5_dropout_relu", 75, modern)
     older = run("5_dropout_relu", 9, split(7291, 9), split(2007, 75))  # had no unseen digits
-    raw.write_text(json.dumps([*runs, older]))
-    report(str(raw))
-    text = raw.with_suffix(".md").read_text()
+    text = text_of(raw, [*runs, older])
     assert f"| {100 * modern / 7993:.2f} ± 0.00 (4) |" in text
     (line,) = [line for line in text.splitlines() if "on the article's 2,007 digits and by" in line]
     assert line.endswith("; n = 4 and 4).")
@@ -131,13 +130,11 @@ def test_was_the_recipe_fitted_to_its_digits(raw: Path, split, run, modern: int,
 
 def test_a_plain_loop_and_perturbed_runs_are_part_of_the_report(raw: Path, split, run) -> None:
     ours = [run("1_baseline", s, *row_1(split, s)) for s in range(4)]
-    raw.write_text(json.dumps(ours))
     others = [run("1_baseline", s, *row_1(split, s), config_hash="plain loop") for s in range(4)]
     raw.with_name("plain_loop.json").write_text(json.dumps(others))
     perturbed = [run("1_perturbed", s, *row_1(split, s)) for s in range(4)]
     raw.with_name("perturbed.json").write_text(json.dumps(perturbed))
-    report(str(raw))
-    text = raw.with_suffix(".md").read_text()
+    text = text_of(raw, ours)
     engine = text.split("## This engine and a plain loop")[1]
     assert "| `1_baseline` | test | 4 | 81.5 ± 1.3 | 81.5 ± 1.3 | +0.0 (+0.0 to +0.0) |" in engine
     assert "| *equivalent within 5 %* | 100 |" in engine
@@ -152,9 +149,7 @@ def test_the_rules_and_the_runs_under_them_are_told(raw: Path) -> None:
     digest = rules_digest(raw)
     runs = json.loads(raw.read_text())
     runs[0]["rules"] = digest
-    raw.write_text(json.dumps(runs))
-    report(str(raw))
-    text = raw.with_suffix(".md").read_text()
+    text = text_of(raw, runs)
     assert f"1 of the 6 runs were collected under these very rules (digest {digest}), 5 before" in text
     assert "\nNothing.\n\n- **article**: in words\n" in text
 
@@ -176,9 +171,7 @@ def test_rules_that_are_none(raw: Path, rules: str, line: str) -> None:
 
 
 def test_rows_of_a_single_seed_have_no_intervals(raw: Path, split, run) -> None:
-    raw.write_text(json.dumps([run(row, 1, *row_1(split, 1)) for row in ("1_baseline", "5_dropout_relu")]))
-    report(str(raw))
-    text = raw.with_suffix(".md").read_text()
+    text = text_of(raw, [run(row, 1, *row_1(split, 1)) for row in ("1_baseline", "5_dropout_relu")])
     assert f"| `1_baseline` | 1 | 81.0 (81 to 81) | 82 (82) | 100 | {NONE} | {NONE} | *one run* |" in text
     assert "nan" not in text and "## Steps" not in text
 
@@ -205,9 +198,7 @@ def test_digits_held_out_are_a_table_of_their_own(raw: Path, split, run) -> None
         record["holdout"] = record.pop("test")
         for entry in record["curve"]:
             entry["holdout"] = entry.pop("test")
-    raw.write_text(json.dumps(runs))
-    report(str(raw))
-    text = raw.with_suffix(".md").read_text()
+    text = text_of(raw, runs)
     assert "| `1_baseline` | 2 | 300 holdout | 0.20 ± 0.00 | 3.17 ± 0.24 |" in text
     assert "| `1_baseline` → `my_row` | 2 | the 300 held out | +0.00 |" in text
     assert "compatible" not in text

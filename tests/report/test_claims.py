@@ -102,12 +102,15 @@ better = "a cut of SUBSTANTIAL %"
 """
 
 
-def answer(folder: Path, claim: str, *results: list[dict[str, Any]], toml: str = TOML) -> tuple[str, str, str]:
+BETTER = 'kind = "better"\nbase = "base"\nrows = ["row"]'
+
+
+def answer(folder: Path, claim: str, *results: list[dict[str, Any]]) -> tuple[str, str, str]:
     """Verdict, line and document of a single claim."""
     (folder / "results").mkdir(exist_ok=True)
     path = folder / "results" / "claims.json"
     path.write_text(json.dumps([result for each in results for result in each]))
-    path.with_suffix(".toml").write_text(f'{toml}[[claim]]\nname = "A claim"\nwords = "it is so"\n{claim}\n')
+    path.with_suffix(".toml").write_text(f'{TOML}[[claim]]\nname = "A claim"\nwords = "it is so"\n{claim}\n')
     report(str(path))
     (found,) = answers(read(path.with_suffix(".toml")), load(path))
     text = path.with_suffix(".md").read_text()
@@ -135,47 +138,40 @@ def test_rows_against_a_base_row(tmp_path: Path, base, runs) -> None:
 
 
 def test_verdicts_are_printed_beside_the_words(tmp_path: Path, base, runs, capsys: pytest.CaptureFixture) -> None:
-    answer(tmp_path, 'kind = "better"\nbase = "base"\nrows = ["row"]', base, runs("row", 60, 61, 62, 60))
+    answer(tmp_path, BETTER, base, runs("row", 60, 61, 62, 60))
     _, line, _ = capsys.readouterr().out.splitlines()
     assert re.fullmatch("holds +A claim: .it is so.", line)
 
 
 def test_the_digits_that_nobody_chose_on_are_judged_where_all_runs_have_them(tmp_path: Path, base, runs, split) -> None:
-    claim = 'kind = "better"\nbase = "base"\nrows = ["row"]'
     row = [run | {"unseen": split(7993, 200 + place)} for place, run in enumerate(runs("row", 60, 61, 62, 60))]
-    verdict, line, _ = answer(tmp_path, claim, base, row)
+    verdict, line, _ = answer(tmp_path, BETTER, base, row)
     assert verdict == HOLDS and "error -39 %" in line and "the 2,007 test digits" in line
     before = [run | {"unseen": split(7993, 200 + place)} for place, run in enumerate(base)]
-    verdict, line, text = answer(tmp_path, claim, before, row)
+    verdict, line, text = answer(tmp_path, BETTER, before, row)
     assert verdict == NOT_DECIDED and "error +0 %" in line and "the unseen 7,993" in line
     assert re.search(r"\| -39 \| -4\d to -3\d \|", text)  # shown all the same
 
 
 def test_what_would_decide_a_claim(tmp_path: Path, base, runs) -> None:
-    claim = 'kind = "better"\nbase = "base"\nrows = ["row"]'
-    found = [
-        answer(tmp_path, claim, base, runs("row", *misses))[:2] for misses in ((90, 110, 80, 95), (99, 99, 99, 99))
-    ]
-    assert all(verdict == NOT_DECIDED for verdict, _ in found)
-    assert [line.split("; ")[-1] for _, line in found] == [
-        "about 23 seeds would decide it",
-        "neither more seeds nor more digits alone would decide it",
-    ]
+    for misses, needed in (
+        ((90, 110, 80, 95), "about 23 seeds would decide it"),
+        ((99, 99, 99, 99), "neither more seeds nor more digits alone would decide it"),
+    ):
+        verdict, line, _ = answer(tmp_path, BETTER, base, runs("row", *misses))
+        assert verdict == NOT_DECIDED and line.split("; ")[-1] == needed
 
 
 def test_p_values_of_all_claims_are_one_family(tmp_path: Path, base, runs) -> None:
-    claim = 'kind = "better"\nbase = "base"\nrows = ["row"]'
-    alone = answer(tmp_path, claim, base, runs("row", 90, 91, 93, 90))[1]
-    more = "\n".join(
-        f'[[claim]]\nname = "{n}"\nwords = ""\nkind = "better"\nbase = "base"\nrows = ["n{n}"]' for n in "abc"
-    )
-    others = [runs(f"n{n}", 99, 101, 100, 100) for n in "abc"]
-    path = tmp_path / "results" / "claims.toml"
-    path.write_text(f'{TOML}[[claim]]\nname = "A claim"\nwords = ""\n{claim}\n{more}\n')
-    given = [base, runs("row", 90, 91, 93, 90), *others]
-    path.with_suffix(".json").write_text(json.dumps([result for each in given for result in each]))
-    together = answers(read(path), load(path.with_suffix(".json")))[0].measured
-    (once, four) = (float(text.split(", p ")[1].split(";")[0]) for text in (alone, together))
+    row = runs("row", 90, 91, 93, 90)
+    alone = answer(tmp_path, BETTER, base, row)[1]
+    file = tmp_path / "results" / "claims.toml"
+    for n in "abc":
+        more = BETTER.replace('"row"', f'"n{n}"')
+        file.write_text(f'{file.read_text()}\n[[claim]]\nname = "{n}"\nwords = ""\n{more}\n')
+    others = (runs(f"n{n}", 99, 101, 100, 100) for n in "abc")
+    together = answers(read(file), rows(base, row, *others))[0].measured
+    once, four = (float(text.split(", p ")[1].split(";")[0]) for text in (alone, together))
     assert four == pytest.approx(4 * once, rel=0.05)
 
 

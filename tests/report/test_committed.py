@@ -50,11 +50,7 @@ def test_results_are_written_as_they_are_read(name: str, copy: Path) -> None:
     before = path.read_bytes()
     for record in json.loads(before):
         again = RunResult.read(record, "").to_json()
-        for split in {*again} & {
-            "train",
-            "test",
-            "unseen",
-        }:  # rejection is kept of the paper's digits
+        for split in {*again} & {"train", "test", "unseen"}:  # rejection is kept of the paper's digits
             again[split] = {field: value for field, value in again[split].items() if value is not None}
         assert json.dumps(again) == json.dumps(record)
     collect(path, [], lambda row, seed: None)

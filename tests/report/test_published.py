@@ -12,8 +12,7 @@ ROW_1 = Path(__file__).parents[2] / "configs/article/1_baseline.yaml"
 
 
 @pytest.mark.slow
-def test_a_pass_of_row_1_learns(real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_pass_of_row_1_learns(real_data: Path, own_folder) -> None:
     flags = f"--data.root {real_data} --data.train_size 1000 --data.test_size 500 --trainer.max_epochs 1"
     main(["fit", "--config", str(ROW_1), *flags.split(), "--model.compile", "false"])
     record = json.loads(Path("lightning_logs/1_baseline/version_0/results.json").read_text())

@@ -10,8 +10,8 @@ import pytest
 from lecun_repro.commands.report import report
 from lecun_repro.errors import UserError
 from lecun_repro.report.comparison import compare
-from lecun_repro.report.results import load, load_diverged
-from lecun_repro.report.search import load_search
+from lecun_repro.report.results import load, load_diverged, read_list
+from lecun_repro.report.search import Tried
 from lecun_repro.runs.results import Point, RunResult, as_text
 
 
@@ -164,7 +164,7 @@ READERS: dict[str, tuple[Callable[[Path], Any], dict[str, Any]]] = {
         {"row": "r", "seed": 1, "diverged": {"pass": 3, "of": "update 5", "loss": "inf", "rate": "high"}},
     ),
     "holdout_misses": (
-        load_search,
+        lambda path: read_list(path, Tried),
         {"config": "c", "flags": "", "seeds": [1], "holdout_misses": 3, "train_misses": [1]},
     ),
 }

@@ -9,7 +9,6 @@ LECUN_REPRO_SCREENSHOTS a folder for a picture of every tab, which is otherwise 
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,15 +20,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium, of the dev extra")
-from selenium.webdriver.chrome.service import Service  # noqa: E402
-
-CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.drawn,
-    pytest.mark.skipif(not (CHROMIUM and CHROMEDRIVER), reason="chromium and chromedriver are not both on the path"),
-]
+pytestmark = [pytest.mark.browser, pytest.mark.drawn]
 
 CONFIGS = Path(__file__).parents[2] / "configs/article"
 ROWS = ("1_baseline", "3_adamw", "5_dropout_relu")
@@ -96,22 +87,6 @@ def address(logs: Path) -> Iterator[str]:
                 pytest.fail("".join(lines))
         finally:
             os.killpg(server.pid, signal.SIGKILL)  # with the process that reads the files for it
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    options.page_load_strategy = "eager"
-    flags = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking"
-    flags += " disable-component-update disable-sync window-size=1600,1060"
-    for flag in flags.split():
-        options.add_argument(f"--{flag}")
-    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
-    options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1")  # no network
-    driver = webdriver.Chrome(options=options, service=Service(CHROMEDRIVER))
-    yield driver
-    driver.quit()
 
 
 class Page:

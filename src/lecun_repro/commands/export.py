@@ -130,15 +130,12 @@ def _quiet() -> Iterator[None]:
 def safetensors(model: DigitClassifier, saved: dict[str, Any], to: str) -> tuple[bytes, str]:
     """The network's state, for `network.load_state_dict(safetensors.torch.load_file(...))` and any --ckpt_path."""
     state = {name: tensor.contiguous() for name, tensor in model.evaluated_network.state_dict().items()}
-    content = packed(state, {"format": "pt", "class": _path(model.evaluated_network.own), **metadata(saved)})
+    kind = type(model.evaluated_network.own)
+    content = packed(state, {"format": "pt", "class": f"{kind.__module__}.{kind.__qualname__}", **metadata(saved)})
     again = load(content)
     assert all(torch.equal(again[name], tensor) for name, tensor in state.items())
     count = sum(tensor.numel() for tensor in state.values())
     return content, f"safetensors, {count:,} weights in {len(state)} tensors; read back, they are the same"
-
-
-def _path(thing: object) -> str:
-    return f"{type(thing).__module__}.{type(thing).__qualname__}"
 
 
 # (model, what its checkpoint says of itself, the file asked for) -> contents, and a line on them

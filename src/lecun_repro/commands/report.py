@@ -11,9 +11,9 @@ from lecun_repro.files import write_atomically
 from lecun_repro.report import article, beyond, claims, pages, paper, plain, searches
 from lecun_repro.report.configurations import published_rows
 from lecun_repro.report.printed import claims_in_short, rows_in_short
-from lecun_repro.report.results import load, load_diverged, load_tested, on_test_digits, one_run
+from lecun_repro.report.results import load, load_diverged, load_tested, on_test_digits, one_run, read_list
 from lecun_repro.report.rules import read_rules
-from lecun_repro.report.search import load_search
+from lecun_repro.report.search import Tried
 from lecun_repro.report.tables import diverged_note
 from lecun_repro.runs.record import RESULTS
 
@@ -49,7 +49,7 @@ def report(results: str = "results/article.json") -> None:
     lost = diverged_note(rows, load_diverged(path.with_name(f"{name}_diverged.json")))
     of_draws = load_diverged(path.with_name(f"{name}_draws_diverged.json"))
     lost += diverged_note(draws, of_draws, " with draws of their own")
-    held_out = load_search(path.with_name(f"{name}_search.json"))
+    held_out = read_list(path.with_name(f"{name}_search.json"), Tried)
 
     of_folder = published_rows(rows, "1989" if name == "1989" else "article")
     in_short = rows_in_short(rows, draws)
@@ -61,11 +61,11 @@ def report(results: str = "results/article.json") -> None:
         text = claims.document(file, answered, rows, held_out)
         in_short = claims_in_short(answered)
     elif name == beyond.NAME and beside.is_file():
-        tried = beyond.load_tried(path.with_name(f"{name}_choice.json"))
+        tried = read_list(path.with_name(f"{name}_choice.json"), beyond.Tried)
         scaling = load_tested(path.with_name("scaling.json"))
         scaling = {row: of_row for row, of_row in scaling.items() if row not in rows}  # which has the teachers
         shown = save(beyond.figures(rows, path, scaling), path.parent)
-        readings = beyond.load_readings(path.with_name(f"{name}_readings.json"))
+        readings = read_list(path.with_name(f"{name}_readings.json"), beyond.Reading)
         plain_loop = beyond.plain_seconds(path.parent)
         text = beyond.document(name, rows, beyond.rules(beside), tried, shown, plain_loop, readings, scaling)
     elif not of_folder or not all(map(on_test_digits, [*rows.values(), *draws.values()])):

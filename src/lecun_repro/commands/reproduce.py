@@ -59,19 +59,17 @@ def reproduce(
     files = config_files(configs)
     extra = [*(["--data.source", source] if source else []), *(overrides or [])]
     seed_list = listed(seeds)
-    resolved = {row_of(file): resolve(str(file), extra) for file in files}
+    resolved = {file.stem: resolve(str(file), extra) for file in files}
     sources = {source_name(config["data"]["source"]) for config in resolved.values()}
     teachers = teachers_of(resolved.values())
     if teachers and vary_draw:
         raise BadArgument("vary_draw", "true", "false, as the teachers know the digits of one draw")
     # A teacher is what its file says, with as many seeds as are asked for, whatever the flags and seeds of the rows.
     root = [arg for name, value in flags(extra) if name == "--data.root" for arg in (name, str(value))]
-    resolved |= {row_of(file): resolve(str(file), root) for file in teachers}
-    lessons = [
-        run for file, n in teachers.items() for run in plan(file, resolved[row_of(file)], listed(n), False, root)
-    ]
+    resolved |= {file.stem: resolve(str(file), root) for file in teachers}
+    lessons = [run for file, n in teachers.items() for run in plan(file, resolved[file.stem], listed(n), False, root)]
     others = [file for file in files if file not in teachers]
-    runs = [run for file in others for run in plan(file, resolved[row_of(file)], seed_list, vary_draw, extra)]
+    runs = [run for file in others for run in plan(file, resolved[file.stem], seed_list, vary_draw, extra)]
     if out is None:
         as_they_are = sources == {"usps"} and not any(flag.split("=")[0] == "--data.source" for flag in extra)
         own = as_they_are or sources == {"mnist"}
@@ -122,10 +120,10 @@ def config_files(configs: str | list[str]) -> list[Path]:
     for file in files:
         if not file.is_file():
             raise BadArgument("configs", f"{file}, which is not there", "YAML files, or a folder of them")
-        if row_of(file) in (".", ".."):
-            raise BadArgument("configs", f"{file}, which names its row {row_of(file)}", "a file by another name")
-        if (other := of_rows.setdefault(row_of(file), file)) is not file:
-            raise BadArgument("configs", f"{other} and {file}, which are both row {row_of(file)}", "one file of a name")
+        if file.stem in (".", ".."):
+            raise BadArgument("configs", f"{file}, which names its row {file.stem}", "a file by another name")
+        if (other := of_rows.setdefault(file.stem, file)) is not file:
+            raise BadArgument("configs", f"{other} and {file}, which are both row {file.stem}", "one file of a name")
     return files
 
 
@@ -133,7 +131,7 @@ def name_of(files: Sequence[Path], out: str) -> str:
     """What files of results are called: after the YAMLs' folder or a single YAML at hand, else after their own."""
     folders = {os.path.dirname(os.path.abspath(file)) for file in files}
     if len(files) == 1 and not os.path.dirname(files[0]):
-        return row_of(files[0])
+        return files[0].stem
     named_by = folders if len(folders) == 1 and os.path.dirname(files[0]) else {os.path.abspath(out)}
     return Path(*named_by).name or "results"
 
@@ -153,13 +151,9 @@ def teachers_of(resolved: Iterable[dict[str, Any]]) -> dict[Path, int]:
     return asked
 
 
-def row_of(file: Path) -> str:
-    return file.stem
-
-
 def plan(file: Path, config: dict[str, Any], seeds: list[int], vary_draw: bool, extra: list[str]) -> list[Run]:
     """The runs of one file, resolved as `config`."""
-    return plan_row(row_of(file), text_in_full(file), config, seeds, vary_draw, extra)
+    return plan_row(file.stem, text_in_full(file), config, seeds, vary_draw, extra)
 
 
 def plan_row(

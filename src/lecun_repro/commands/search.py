@@ -19,7 +19,7 @@ from lecun_repro.cli.config_files import load_config
 from lecun_repro.cli.overlays import as_yaml, configuration, merged
 from lecun_repro.cli.parser import flags
 from lecun_repro.cli.search_space import Range, leaves, load_space, probes, refuse_flags, settings
-from lecun_repro.commands.reproduce import listed, row_of
+from lecun_repro.commands.reproduce import listed
 from lecun_repro.commands.search_trials import Plan, Searching
 from lecun_repro.errors import BadArgument, UserError, one_line, printable
 from lecun_repro.files import write_atomically
@@ -39,6 +39,7 @@ from lecun_repro.runs.studies import (
     optuna,
     spelled,
 )
+from lecun_repro.runs.typed_json import record as typed_record
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 A_FIFTH = "1/5"  # held out where nothing is said
@@ -151,7 +152,7 @@ def search(
 
 def default_name(config: str, space: str, overrides: list[str]) -> str:
     """What a search is called that has no name, another one for each set of flags that makes it another search."""
-    short = name = f"{row_of(Path(config))}_{row_of(Path(space))}"
+    short = name = f"{Path(config).stem}_{Path(space).stem}"
     for flag, value in flags(overrides):
         key = flag.lstrip("-")
         if not any(f"{key}.".startswith(f"{place}.") for place in PLACES):
@@ -267,8 +268,6 @@ def importance(study: optuna.Study) -> dict[str, float]:
 
 def write_best(path: Path, record: dict[str, Any], config: str, base: dict[str, Any], tree: dict[str, Any]) -> None:
     """The best setting as a YAML on the searched file; in full where that may be no base, as it lies elsewhere."""
-    from lecun_repro.runs.typed_json import record as typed_record
-
     best = chosen(typed_record(Search, record, ""))
     change = settings(tree, lambda name, spec: best.settings[name])
     head = [

@@ -97,21 +97,12 @@ def of_article(published: Published, results: Sequence[RunResult]) -> list[Measu
     return found
 
 
-MEASURES_HEADER = ["number", "published", "ours", "n", "percentile of the published", "half-width", "p"]
-
-
 def measures_table(measures: Mapping[str, Sequence[Measure]]) -> str:
     """Every number of every row."""
-    lines = [line for row, of_row in measures.items() for line in measures_table_lines(row, of_row)]
-    return table(["row", *MEASURES_HEADER], lines)
-
-
-def measures_table_lines(row: str, measures: Sequence[Measure]) -> list[list[str]]:
-    """A line for each number, with the row before it."""
     lines = []
-    for m in measures:
+    for row, m in ((row, measure) for row, of_row in measures.items() for measure in of_row):
         digits = 0 if m.name.endswith("misses") else 2 if m.name.endswith("%") else 5
         line = [f"`{row}`", m.name, f"{m.published:.{digits}f}", spread(m.ours, max(digits, 1)), str(len(m.ours))]
-        half, p = (NONE, NONE) if len(m.ours) < 2 else (f"{m.half_width:.{max(digits, 1)}f}", f"{p_value(m.p)}")
+        half, p = (NONE, NONE) if len(m.ours) < 2 else (f"{m.half_width:.{max(digits, 1)}f}", p_value(m.p))
         lines.append([*line, f"{m.percentile:.0f}", half, p])
-    return lines
+    return table(["row", "number", "published", "ours", "n", "percentile of the published", "half-width", "p"], lines)

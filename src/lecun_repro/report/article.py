@@ -1,7 +1,7 @@
 """The report on the article's rows."""
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Literal
 
 import numpy as np
@@ -13,7 +13,7 @@ from lecun_repro.report.against import COMPATIBLE, NOT_COMPATIBLE, Measure, join
 from lecun_repro.report.comparison import Crossed, compare, delta, grids
 from lecun_repro.report.components import components_table
 from lecun_repro.report.configurations import published_rows
-from lecun_repro.report.figures import curves_figure, missed_figure, rows_figure
+from lecun_repro.report.figures import SHOWN, curves_figure, missed_digits, missed_figure, rows_figure
 from lecun_repro.report.published import BASELINE, BASELINE_50K, BY_ROW, MODERN, MODERN_50K, PAPER_SECONDS, SECONDS
 from lecun_repro.report.results import Rows, errors, misses
 from lecun_repro.report.rules import Rules, rules_note
@@ -44,8 +44,13 @@ def figures(name: str, rows: Rows) -> dict[str, Figure | None]:
     """By file name: the rows, the learning curves, and the digits that the modern row misses."""
     own = published_rows(rows, "article")
     curves = curves_figure(rows, {row: BY_ROW[row].title for row in own})
-    drawn = {f"{name}_steps.png": rows_figure(rows, own), f"{name}_curves.png": curves}
-    return drawn | ({f"{name}_missed.png": missed_figure(rows[MODERN])} if MODERN in rows else {})
+    drawn: dict[str, Figure | None] = {f"{name}_steps.png": rows_figure(rows, own), f"{name}_curves.png": curves}
+    if modern := rows.get(MODERN):
+        first, taken_for = modern[0], missed_digits(modern, "test")
+        digits = {"source": first.source, "draw": first.draw, "test_size": first.test.n}
+        title = f" ({min(len(taken_for), SHOWN)} of {len(taken_for)})"
+        drawn[f"{name}_missed.png"] = missed_figure(taken_for, len(modern), title, **digits)
+    return drawn
 
 
 def document(
@@ -65,7 +70,7 @@ def document(
     runs = {**rows, **perturbed, **{f"{row} (other draws)": of_row for row, of_row in draws.items()}}
     runs |= {f"{row} (plain loop)": of_row for row, of_row in plain_loop.items()}
     all_runs = [*rows.values(), *draws.values(), *perturbed.values()]
-    note = rules_note(rules, ABOUT, [run for each in all_runs for run in each])
+    note = rules_note(rules, ABOUT, chain.from_iterable(all_runs))
     parts += ["## Rules", note] if note else []
     return tables.document(name, parts, runs)
 
@@ -116,11 +121,11 @@ def against_the_article(own: Rows, rules: Rules) -> str:
         count, published = of_row[0], BY_ROW[row]
         line = [f"`{row}`", str(len(count.ours)), ranged(misses(own[row]))]
         line += [f"{published.test_misses} ({published.test_printed})", f"{count.percentile:.0f}"]
-        line += [f"{count.half_width:.1f}", f"{p_value(count.p)}"] if len(count.ours) > 1 else [NONE, NONE]
+        line += [f"{count.half_width:.1f}", p_value(count.p)] if len(count.ours) > 1 else [NONE, NONE]
         lines.append([*line, f"*{verdict(of_row, rules.level)}*"])
     header = ["row", "seeds", "test misses of 2,007 (range)", "the article's (printed)", "its percentile among ours"]
     parts = [table([*header, "half-width of the interval", "p", "verdict"], lines)]
-    return "\n\n".join([*parts, *together(own, rules), measures_table(measures)]) if measures else NONE
+    return "\n\n".join([*parts, *together(own, rules), measures_table(measures)])
 
 
 def together(own: Rows, rules: Rules) -> list[str]:
@@ -180,7 +185,7 @@ def fitted(own: Rows, rules: Rules) -> list[str]:
         "## Was the recipe fitted to its 2,007 digits?",
         f"*{told}*: from row 1 to row 5 the error is cut by {cuts[0]:.1f} % on the article's 2,007 digits and by "
         f"{cuts[1]:.1f} % on the unseen 7,993, a difference of {effect.estimate:+.1f} points (95 %: "
-        f"{these.low:+.1f} to {these.high:+.1f} for these digits, {whole.low:+.1f} to {whole.high:+.1f} for new ones; "
+        f"{span(these, 1, '+')} for these digits, {span(whole, 1, '+')} for new ones; "
         f"n = {len(newer[0])} and {len(newer[1])}).",
     ]
 
@@ -242,10 +247,10 @@ def story_in_numbers(rows: Rows) -> str:
         (BASELINE, MODERN_50K, "Everything and 50,000 digits"),
     ):
         found = compare(rows, before, after)
-        ordered = [(words, found[name]) for name, words in DIGITS.items() if name in found]
         told = [
             f"{c.change:+.0f} % on {words.format(c.of_digits)} (95 % for new digits {percents(c.change_interval())})"
-            for words, c in ordered
+            for name, words in DIGITS.items()
+            if (c := found.get(name))
         ]
         if told:
             lines.append(f"- **{what}**: error {', '.join(told)}; the article's {published_change(before, after)} %.")

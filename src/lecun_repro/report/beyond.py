@@ -14,16 +14,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from lecun_repro.data.datamodule import DigitsDataModule
 from lecun_repro.report import tables
 from lecun_repro.report.comparison import compare, grids
-from lecun_repro.report.figures import COLUMNS, SHOWN, seeds_and_mean
+from lecun_repro.report.figures import SHOWN, missed_digits, missed_figure, seeds_and_mean
 from lecun_repro.report.published import BASELINE, BY_ROW, CONVOLUTIONAL, MODERN
-from lecun_repro.report.results import Rows, errors, load_tested, records
-from lecun_repro.report.statistics import Interval, error_interval, holm
-from lecun_repro.report.tables import NONE, image, p_value, span, spread, table
+from lecun_repro.report.results import Rows, errors, load_tested
+from lecun_repro.report.statistics import error_interval, holm
+from lecun_repro.report.tables import NONE, image, mean_cells, p_value, span, spread, table
 from lecun_repro.runs.results import RunResult
-from lecun_repro.runs.typed_json import record
 from lecun_repro.tensorboard.style import BLUE, ORANGE, VERMILION, subplots
 
 NAME = "beyond"
@@ -43,6 +41,7 @@ PLAIN = {"row1": BASELINE, "row5": MODERN}  # what benchmarks/updates.py calls t
 # The speed run: rows of the article, and the error of each that is to be reached in as little training as possible.
 FAST = {"fast_row_1": (BASELINE, 4.65), "fast_row_5": (MODERN, 1.90)}
 FEW_DIGITS = 7_291
+TEST = ("test", "unseen")  # which all 10,000 are
 # Rows that follow another than the one before them.
 AFTER = {"6_50k": "4_frame", "8_normalised": "5_taught", "9_50k_normalised": "7_50k_taught"}
 
@@ -70,27 +69,13 @@ class Tried(NamedTuple):
     note: str = ""
 
 
-def load_tried(path: Path) -> list[Tried]:
-    """The settings tried, none where there is no file. Raises UserError for a file or a field that is bad."""
-    return [record(Tried, value, place) for place, value in records(path)]
-
-
-def load_readings(path: Path) -> list[Reading]:
-    """What is said of digits, none where there is no file. Raises UserError for a file or a field that is bad."""
-    return [record(Reading, value, place) for place, value in records(path)]
-
-
 def rules(path: Path) -> dict[str, Any]:
     """The file that was written before the runs."""
     return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
 def plain_seconds(results: Path) -> dict[str, float]:
-    """Seconds of a plain loop for the updates of two of the article's rows, as benchmarks/updates.py measured it.
-
-    Args:
-        results: The folder with the article's results.
-    """
+    """Seconds of a plain loop for the updates of two of the article's rows, as benchmarks/updates.py measured it."""
     article = load_tested(results / "article.json")
     timings = json.loads((results.parent / "benchmarks" / "updates.json").read_text(encoding="utf-8"))
     plain = {each["update"]: each["us_per_update_min"] / 1e6 for each in timings
@@ -109,7 +94,7 @@ def figures(rows: Rows, beside: Path, scaling: Rows) -> dict[str, Figure | None]
     small = of_1989(rows)
     drawn: dict[str, Figure | None] = {f"{NAME}_story.png": story_figure(small, beside)}
     if best := best_row(small):
-        drawn[f"{NAME}_missed.png"] = missed_figure(small[best])
+        drawn[f"{NAME}_missed.png"] = hardest_figure(small[best])
     if scaling:
         drawn[f"{NAME}_scaling.png"] = scaling_figure(scaling, {best: small[best]} if best else {})
     return drawn
@@ -131,22 +116,21 @@ def story_figure(rows: Rows, beside: Path) -> Figure:
     article = load_tested(beside.with_name("article.json"))
     figure, (axes,) = subplots(4.0)
     axes.plot(0, CONVOLUTIONAL.test_error, "*", color="black", markersize=12, label="the paper, its own digits")
-    titles, x = ["1989\nthe paper"], 1
-    for row in [row for row in article if BASELINE <= row <= MODERN]:
+    before = [row for row in article if BASELINE <= row <= MODERN]
+    after = sorted(rows, key=lambda row: (rows[row][0].train.n, row))
+    for x, row in enumerate(before, start=1):
         axes.plot(x, BY_ROW[row].test_error, "D", color=VERMILION, markersize=6, markerfacecolor="none")
         seeds_and_mean(axes, x, all_digits(article[row]), ORANGE)
-        titles.append(row.partition("_")[2].replace("_", "\n"))
-        x += 1
-    for row, results in sorted(rows.items(), key=lambda item: (item[1][0].train.n, item[0])):
-        seeds_and_mean(axes, x, all_digits(results), BLUE)
-        axes.annotate(f"{np.mean(all_digits(results)):.2f}", (x, np.mean(all_digits(results))), (9, 4),
-                      textcoords="offset points", fontsize=9, color=BLUE)  # fmt: skip
-        titles.append(row.partition("_")[2].replace("_", "\n"))
-        x += 1
+    for x, row in enumerate(after, start=1 + len(before)):
+        found = all_digits(rows[row])
+        seeds_and_mean(axes, x, found, BLUE)
+        place = {"textcoords": "offset points", "fontsize": 9, "color": BLUE}
+        axes.annotate(f"{np.mean(found):.2f}", (x, np.mean(found)), (9, 4), **place)
+    titles = ["1989\nthe paper", *(row.partition("_")[2].replace("_", "\n") for row in [*before, *after])]
     axes.plot([], [], "D", color=VERMILION, markerfacecolor="none", label="2022: the article, one seed, 2,007 digits")
     axes.plot([], [], "o", color=ORANGE, label="its rows, ours: mean, 95 % interval, each seed")
     axes.plot([], [], "o", color=BLUE, label="beyond: the same network; the same digits but for 50k")
-    axes.set_xticks(range(x), titles, fontsize=7)
+    axes.set_xticks(range(len(titles)), titles, fontsize=7)
     axes.set_yscale("log")
     ticks = [0.5, 1, 2, 3, 4, 5]
     axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -158,12 +142,7 @@ def story_figure(rows: Rows, beside: Path) -> Figure:
 
 
 def scaling_figure(scaling: Rows, longest: Rows) -> Figure:
-    """Error on all test digits by the size of the network, and by how many digits it was shown.
-
-    Args:
-        scaling: Rows of one recipe that differ in either.
-        longest: That which goes on where they end.
-    """
+    """Error on all test digits by the size of the network, and by how many digits it was shown; `longest` goes on."""
     figure, panels = subplots(3.6, columns=2)
     sizes = same_length(scaling)
     lengths = {**of_1989(scaling), **longest}
@@ -216,42 +195,14 @@ def how_far_down(scaling: Rows) -> str:
     )
 
 
-def missed_digits(results: Sequence[RunResult]) -> dict[tuple[str, int], Counter]:
-    """What each test digit that is missed was taken for, by split and place."""
-    taken_for: dict[tuple[str, int], Counter] = {}
-    for split in ("test", "unseen"):
-        for result in results:
-            of_split = result.splits.get(split)
-            for place, digit in zip(of_split.missed, of_split.predicted, strict=True) if of_split else ():
-                taken_for.setdefault((split, place), Counter())[digit] += 1
-    return taken_for
-
-
-def missed_figure(results: Sequence[RunResult]) -> Figure | None:
-    """Test digits by how many seeds miss them, the most first; None where the digits are not at hand."""
-    try:
-        data = DigitsDataModule("mnist", draw=results[0].draw, frame="paper")  # type: ignore[arg-type]
-        data.setup()
-    except ValueError:
-        return None
-    taken_for = missed_digits(results)
-    order = sorted(taken_for, key=lambda key: (-taken_for[key].total(), key))[:SHOWN]
-    figure, panels = subplots(
-        1.02 * max(1, -(-len(order) // COLUMNS)) + 0.3, COLUMNS, max(1, -(-len(order) // COLUMNS))
-    )
-    for axes in panels:
-        axes.axis("off")
-    for axes, (split, place) in zip(panels, order, strict=False):
-        counts = taken_for[split, place]
-        axes.imshow(-data.splits[split].images[place, 0].numpy(), cmap="gray", vmin=-1, vmax=1)
-        label, likeliest = int(data.splits[split].labels[place]), min(counts, key=lambda digit: (-counts[digit], digit))
-        axes.set_title(f"{label} → {likeliest}\n{counts.total()}/{len(results)}", fontsize=8)
+def hardest_figure(results: Sequence[RunResult]) -> Figure | None:
+    """The test digits that the most seeds miss; None where the digits are not at hand."""
+    taken_for = missed_digits(results, *TEST)
     always = sum(counts.total() == len(results) for counts in taken_for.values())
-    figure.suptitle(
-        f"true → taken for, seeds that miss it; {always} of 10,000 are missed by all seeds, "
-        f"{len(taken_for)} by some ({len(order)} shown)", fontsize=9,
-    )  # fmt: skip
-    return figure
+    title = (
+        f"; {always} of 10,000 are missed by all seeds, {len(taken_for)} by some ({min(len(taken_for), SHOWN)} shown)"
+    )
+    return missed_figure(taken_for, len(results), title, source="mnist", draw=results[0].draw, frame="paper")
 
 
 def document(
@@ -288,21 +239,12 @@ def asked_table(rows: Rows, asked: dict[str, dict[str, float]]) -> str:
         line = [digits, f"{bounds['most']:.2f}", f"{bounds['aim']:.2f}"]
         if of_size:
             found = all_digits(rows[max(of_size)])
-            verdict = "aim reached" if np.mean(found) <= bounds["aim"] else "reached"
-            verdict = verdict if np.mean(found) <= bounds["most"] else "not reached"
-            line += [f"`{max(of_size)}`", str(len(found)), spread(found), span(error_interval(found)), f"*{verdict}*"]
+            mean, most, aim = np.mean(found), bounds["most"], bounds["aim"]
+            verdict = "not reached" if mean > most else "reached" if mean > aim else "aim reached"
+            line += [f"`{max(of_size)}`", str(len(found)), *mean_cells(found), f"*{verdict}*"]
         lines.append(line)
-    header = [
-        "trained on",
-        "asked for, % at most",
-        "aim",
-        "row",
-        "seeds",
-        "error %, all 10,000",
-        "95 % of the mean",
-        "",
-    ]
-    return table(header, lines)
+    header = ["trained on", "asked for, % at most", "aim", "row", "seeds", "error %, all 10,000", "95 % of the mean"]
+    return table([*header, ""], lines)
 
 
 def rows_table(rows: Rows) -> str:
@@ -312,7 +254,7 @@ def rows_table(rows: Rows) -> str:
         unseen = spread(errors(results, "unseen")) if all("unseen" in r.splits for r in results) else NONE
         found, seconds = all_digits(results), [r.fit_seconds for r in results]
         line = [f"`{row}`", f"{results[0].parameters:,}", str(len(results)), spread(errors(results, "train"))]
-        line += [spread(errors(results, "test")), unseen, spread(found), span(error_interval(found))]
+        line += [spread(errors(results, "test")), unseen, *mean_cells(found)]
         lines.append([*line, f"{digits_shown(results):.1f}", spread(seconds, 0)])
     header = ["row", "parameters", "seeds", "train error %", "the article's 2,007, %", "the other 7,993, %"]
     header += ["all 10,000, %", "95 % of the mean", "digits shown, millions", "seconds"]
@@ -326,10 +268,9 @@ def steps_table(rows: Rows) -> str:
     found = [of_pair.get("all", next(iter(of_pair.values()))) for of_pair in compared if of_pair]
     lines = []
     for each, p in zip(found, holm([each.p for each in found]), strict=True):
-        new: Interval = each.difference("new digits").interval()
         line = [f"`{each.base}` → `{each.row}`", f"{each.n[0]}, {each.n[1]}"]
-        line += [f"{each.difference().estimate:+.2f}", span(each.difference("these digits").interval()), span(new)]
-        lines.append([*line, f"{each.change:+.0f} %", f"{p_value(p)}"])
+        line += [f"{each.difference().estimate:+.2f}", span(each.difference("these digits").interval())]
+        lines.append([*line, span(each.difference().interval()), f"{each.change:+.0f} %", p_value(p)])
     header = ["step", "seeds", "points of error", "95 %, these digits", "95 %, new digits", "change", "p (Holm)"]
     return table(header, lines)
 
@@ -338,7 +279,7 @@ def missed_table(results: Sequence[RunResult], readings: Sequence[Reading]) -> s
     """The digits that all seeds miss: MNIST's label, what they are taken for, and what a person says."""
     said = {(each.split, each.place): each for each in readings}
     lines = []
-    for key, counts in sorted(missed_digits(results).items()):
+    for key, counts in sorted(missed_digits(results, *TEST).items()):
         if counts.total() == len(results):
             taken = ", ".join(f"{digit} ({n})" if len(counts) > 1 else f"{digit}" for digit, n in counts.most_common())
             label, reading = (str(said[key].label), said[key].reading) if key in said else (NONE, NONE)
@@ -355,7 +296,7 @@ def fast_table(rows: Rows, plain: dict[str, float]) -> str:
     for row, results in rows.items():
         (of_article, aim), found = FAST[row], all_digits(results)
         seconds = [r.updates * r.us_per_update / 1e6 for r in results]
-        line = [f"`{row}`", str(len(results)), f"{results[0].passes}", spread(found), span(error_interval(found))]
+        line = [f"`{row}`", str(len(results)), f"{results[0].passes}", *mean_cells(found)]
         line += [f"{aim:.2f}", "*reached*" if np.mean(found) <= aim else "*not reached*", spread(seconds, 2)]
         line += [spread([r.fit_seconds for r in results], 1), f"`{of_article}`: {plain[of_article]:,.0f}"]
         lines.append(line)

@@ -32,7 +32,6 @@ from lecun_repro.runs.results import RunResult
 Scope = Literal["these digits", "new digits"]
 MOST_SEEDS, MOST_DIGITS = 1_000, 10_000_000  # that are asked for where a comparison is not decided
 
-
 Weights = Sequence[Sequence[float]] | np.ndarray  # (rows, sets of digits)
 
 
@@ -130,13 +129,7 @@ def satterthwaite(estimate: float, parts: np.ndarray, df: np.ndarray, total: flo
     return Effect(estimate, total, float(total**2 / (parts[kept] ** 2 / df[kept]).sum()))
 
 
-def fieller(
-    crossed: Crossed,
-    above: Weights,
-    below: Weights,
-    scope: Scope = "new digits",
-    level: float = LEVEL,
-) -> Interval:
+def fieller(crossed: Crossed, above: Weights, below: Weights, scope: Scope = "new digits") -> Interval:
     """The ratios of two weighed sums of errors that are not rejected; open where the lower one is hardly above 0."""
     over, under = np.array(above, float), np.array(below, float)
     divisor = crossed.effect(under).estimate
@@ -144,7 +137,7 @@ def fieller(
         return Interval(math.nan, math.nan)
 
     def beyond(ratio: float) -> float:
-        interval = crossed.effect(over - ratio * under, scope).interval(level)
+        interval = crossed.effect(over - ratio * under, scope).interval()
         return max(interval.low, -interval.high)
 
     at = crossed.effect(over).estimate / divisor
@@ -197,22 +190,22 @@ class Comparison:
         base, row = self.crossed.mean[:, 0]
         return 100 * (row / base - 1) if base else math.nan
 
-    def change_interval(self, scope: Scope = "new digits", level: float = LEVEL) -> Interval:
+    def change_interval(self, scope: Scope = "new digits") -> Interval:
         """Of the change; open where the base row's error is hardly above 0."""
-        low, high = fieller(self.crossed, [[0], [1]], [[1], [0]], scope, level)
+        low, high = fieller(self.crossed, [[0], [1]], [[1], [0]], scope)
         return Interval(100 * (max(low, 0.0) - 1), 100 * (high - 1))
 
-    def p_less(self, percent: float, scope: Scope = "new digits") -> float:
-        """One-sided p that shows the change to be below `percent`."""
-        return self.against(1 + percent / 100, scope).p_below(0)
+    def p_less(self, percent: float) -> float:
+        """One-sided p that shows the change to be below `percent`, for new digits."""
+        return self.against(1 + percent / 100).p_below(0)
 
-    def p_more(self, percent: float, scope: Scope = "new digits") -> float:
-        """One-sided p that shows the change to be above `percent`."""
-        return 1 - self.p_less(percent, scope)
+    def p_more(self, percent: float) -> float:
+        """One-sided p that shows the change to be above `percent`, for new digits."""
+        return 1 - self.p_less(percent)
 
-    def p_within(self, low: float, high: float, scope: Scope = "new digits") -> float:
-        """TOST: p that shows the change to lie between two percentages."""
-        return max(self.p_more(low, scope), self.p_less(high, scope))
+    def p_within(self, low: float, high: float) -> float:
+        """TOST: p that shows the change to lie between two percentages, for new digits."""
+        return max(self.p_more(low), self.p_less(high))
 
     @property
     def p(self) -> float:

@@ -16,7 +16,7 @@ from lecun_repro.report.results import Rows, curve_errors
 from lecun_repro.report.statistics import mean_interval
 from lecun_repro.report.tables import digits_names
 from lecun_repro.runs.results import RunResult
-from lecun_repro.tensorboard.style import BLUE, COLOURS, GREEN, ORANGE, VERMILION, subplots
+from lecun_repro.tensorboard.style import BLUE, GREEN, LINES, ORANGE, VERMILION, subplots
 
 WIDTHS: dict[Scope, float] = {"these digits": 3.2, "new digits": 1.2}  # of the lines of intervals
 SHOWN, COLUMNS = 60, 12  # digits in the grid of errors
@@ -24,7 +24,7 @@ ZERO = 0.01  # percent, where a logarithmic axis has an error of 0
 FEW, MANY = (ZERO, 0.1, 0.3, 1, 3, 10, 30), (0.5, 0.7, 1, 1.5, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50)  # ticks
 
 
-def seeds_and_mean(axes: Axes, x: float, values: Sequence[float], colour: str = BLUE, label: str | None = None) -> None:
+def seeds_and_mean(axes: Axes, x: float, values: Sequence[float], colour: str, label: str | None = None) -> None:
     """Every seed, and the mean with its 95 % interval, which on a logarithmic axis does not reach down to 0."""
     mean, interval = float(np.mean(values)), mean_interval(values)
     axes.plot([x] * len(values), values, "_", color=colour, markersize=8, alpha=0.45)
@@ -82,18 +82,15 @@ def curves_figure(
 ) -> Figure:
     """Train and evaluation error per pass, mean over seeds, all rows.
 
-    Args:
-        rows: The rows.
-        titles: What rows are called in words, else by their names.
-        paper: For each split the paper's pass and error.
+    `titles` are what rows are called in words, others by their names; `paper` has its pass and error for each split.
     """
     figure, panels = subplots(4.4, columns=2)
     for axes, split in zip(panels, ("train", evaluated(rows)), strict=True):
-        for (row, results), colour in zip(rows.items(), COLOURS * 4, strict=False):
+        for (row, results), line in zip(rows.items(), LINES, strict=False):
             passes, curves = curve_errors(results, "train" if axes is panels[0] else results[0].evaluation_split)
             # Log axis: an error of 0 is drawn at a hundredth of a percent.
             mean = np.maximum(np.mean(curves, axis=0), ZERO)
-            axes.plot(passes, mean, color=colour, linewidth=1.3, label=(titles or {}).get(row, row))
+            axes.plot(passes, mean, **line, linewidth=1.3, label=(titles or {}).get(row, row))
         if paper is not None:
             axes.plot(*paper[split], "k*", markersize=10, label="the paper")
         logarithmic_percent(axes)
@@ -113,28 +110,35 @@ def logarithmic_percent(axes: Axes) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
 
 
-def missed_figure(results: Sequence[RunResult]) -> Figure | None:
-    """The test digits still missed, by how many seeds miss them; None where the digits are not at hand."""
-    first = results[0]
+def missed_digits(results: Sequence[RunResult], *splits: str) -> dict[tuple[str, int], Counter]:
+    """What each digit that is missed was taken for, by split and place."""
+    taken_for: dict[tuple[str, int], Counter] = {}
+    for split in splits:
+        for of_split in (result.splits[split] for result in results if split in result.splits):
+            for place, digit in zip(of_split.missed, of_split.predicted, strict=True):
+                taken_for.setdefault((split, place), Counter())[digit] += 1
+    return taken_for
+
+
+def missed_figure(taken_for: Mapping[tuple[str, int], Counter], seeds: int, title: str, **digits: Any) -> Figure | None:
+    """Missed digits by how many of the seeds miss them, the most first; None where they are not at hand.
+
+    `digits` are the arguments of the data module that has them.
+    """
     try:
-        data = DigitsDataModule(first.source, draw=first.draw, test_size=first.test.n)  # type: ignore[arg-type]
+        data = DigitsDataModule(**digits)
         data.setup()
     except ValueError:
         return None
-    taken_for: dict[int, Counter] = {}  # digits by the place of the one that is missed
-    for result in results:
-        for place, digit in zip(result.test.missed, result.test.predicted, strict=True):
-            taken_for.setdefault(place, Counter())[digit] += 1
-    order = sorted(taken_for, key=lambda place: (-taken_for[place].total(), place))[:SHOWN]
+    order = sorted(taken_for, key=lambda key: (-taken_for[key].total(), key))[:SHOWN]
     lines = max(1, -(-len(order) // COLUMNS))
     figure, panels = subplots(1.02 * lines + 0.3, COLUMNS, lines)
     for axes in panels:
         axes.axis("off")
-    for axes, place in zip(panels, order, strict=False):
-        axes.imshow(-data.splits["test"].images[place, 0].numpy(), cmap="gray", vmin=-1, vmax=1)
-        counts = taken_for[place]
-        likeliest = min(counts, key=lambda digit: (-counts[digit], digit))
-        label = int(data.splits["test"].labels[place])
-        axes.set_title(f"{label} → {likeliest}\n{counts.total()}/{len(results)}", fontsize=8)
-    figure.suptitle(f"true → taken for, seeds that miss it ({len(order)} of {len(taken_for)})", fontsize=9)
+    for axes, (split, place) in zip(panels, order, strict=False):
+        counts = taken_for[split, place]
+        axes.imshow(-data.splits[split].images[place, 0].numpy(), cmap="gray", vmin=-1, vmax=1)
+        label, likeliest = int(data.splits[split].labels[place]), min(counts, key=lambda digit: (-counts[digit], digit))
+        axes.set_title(f"{label} → {likeliest}\n{counts.total()}/{seeds}", fontsize=8)
+    figure.suptitle(f"true → taken for, seeds that miss it{title}", fontsize=9)
     return figure

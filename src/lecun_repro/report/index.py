@@ -33,12 +33,7 @@ class Step(NamedTuple):
 def page(rows: Rows, of_1989: Rows, answered: Sequence[Answer], level: float, note: str) -> str:
     """The page, from the results of the article's rows, of the paper's configurations and of the claims.
 
-    Args:
-        rows: The article's rows.
-        of_1989: The paper's configurations.
-        answered: The claims.
-        level: Of the verdicts on rows.
-        note: What is to be said of all rows together, in Markdown.
+    `level` is that of the verdicts on rows; `note`, in Markdown, is on all rows together.
     """
     own = published_rows(rows, "article")
     steps = [step(BY_ROW[row].title, errors(results), BY_ROW[row].test_error) for row, results in own.items()]

@@ -8,11 +8,12 @@ from lecun_repro.report.against import of_article, verdict
 from lecun_repro.report.article import step_pairs, together
 from lecun_repro.report.beyond import best_row, of_1989
 from lecun_repro.report.configurations import published_rows
+from lecun_repro.report.paper import rejected
 from lecun_repro.report.published import BASELINE, BY_ROW, CONVOLUTIONAL, title_of
 from lecun_repro.report.results import Rows, errors, load, load_tested, misses
 from lecun_repro.report.rules import Rules, read_rules
 from lecun_repro.report.steps import steps
-from lecun_repro.report.tables import DIGITS, NONE, spread, table
+from lecun_repro.report.tables import DIGITS, spread, table
 
 SHOWN = ("article", "beyond", "claims", "1989")  # results that pages show
 
@@ -28,9 +29,8 @@ def rows_at_a_glance(rows: Rows, rules: Rules, further: Rows) -> str:
         error = f"{spread(errors(results))} ({len(results)})"
         lines.append([f"`{row}`", error, f"{BY_ROW[row].test_error:.2f}", f"*{of_row}*"])
     if best := best_row(further):
-        lines.append(
-            [f"[`beyond/{best}`](results/beyond.md)", f"{spread(errors(further[best]))} ({len(further[best])})"]
-        )
+        error = f"{spread(errors(further[best]))} ({len(further[best])})"
+        lines.append([f"[`beyond/{best}`](results/beyond.md)", error])
     parts = [table(["row", "test error % (seeds)", "the article's", "verdict"], lines), *together(own, rules)]
     told: list[str] = []
     digits: dict[str, None] = {}  # in order
@@ -47,9 +47,8 @@ def paper_at_a_glance(rows: Rows) -> str:
     printed = CONVOLUTIONAL
     lines = [["*the paper*", "1", f"{printed.train_misses}", f"{printed.test_misses}", f"{printed.rejected}"]]
     for row, results in published_rows(rows, "1989").items():
-        rejected = [r.test.rejected_at_1_percent for r in results if r.test.rejected_at_1_percent is not None]
         line = [f"`{row}`", str(len(results)), spread(misses(results, "train"), 1), spread(misses(results), 1)]
-        lines.append([*line, spread(rejected, 1) if rejected else NONE])
+        lines.append([*line, rejected(results)])
     header = ["", "n", "train misses of 7,291", "test misses of 2,007", "rejected % for 1 % error"]
     return table(header, lines)
 

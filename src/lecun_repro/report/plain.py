@@ -9,9 +9,8 @@ from lecun_repro.report import tables
 from lecun_repro.report.figures import curves_figure, rows_figure
 from lecun_repro.report.results import Rows, errors, misses
 from lecun_repro.report.rules import Rules
-from lecun_repro.report.statistics import error_interval
 from lecun_repro.report.steps import steps, steps_table
-from lecun_repro.report.tables import image, ranged, span, spread, table
+from lecun_repro.report.tables import image, mean_cells, ranged, spread, table
 
 EACH_WITH_EACH = 5  # rows at most that are all compared; of more, each with the one before it
 RULES = """\
@@ -46,9 +45,8 @@ def rows_table(rows: Rows) -> str:
     for row, results in rows.items():
         evaluated = dict.fromkeys(f"{r.evaluation.n:,} {r.evaluation_split}" for r in results)
         line = [f"`{row}`", str(len(results)), ", ".join(evaluated), spread(errors(results, "train"))]
-        line += [spread(errors(results)), span(error_interval(errors(results))), ranged(misses(results))]
-        of_unseen = errors(results, "unseen") if row in unseen else []
-        lines.append([*line, *([spread(of_unseen), span(error_interval(of_unseen))] if of_unseen else [])])
+        line += [*mean_cells(errors(results)), ranged(misses(results))]
+        lines.append([*line, *(mean_cells(errors(results, "unseen")) if row in unseen else [])])
     header = ["row", "seeds", "evaluated on", "train error %", "error %", "95 % of the mean", "misses (range)"]
     header += ["unseen digits, error %", "95 % of the mean"] if unseen else []
     return table(header, lines)

@@ -9,8 +9,8 @@ from lecun_repro.report.configurations import published_rows
 from lecun_repro.report.figures import evaluated
 from lecun_repro.report.published import BY_ROW
 from lecun_repro.report.results import Rows, errors, on_test_digits
-from lecun_repro.report.statistics import SIGNIFICANT, error_interval
-from lecun_repro.report.tables import NONE, span, spread
+from lecun_repro.report.statistics import SIGNIFICANT
+from lecun_repro.report.tables import NONE, mean_cells
 
 
 def rows_in_short(rows: Rows, draws: Rows) -> str:
@@ -19,7 +19,7 @@ def rows_in_short(rows: Rows, draws: Rows) -> str:
     both = {**rows, **{f"{row}, other draws": results for row, results in draws.items()}}
     lines = []
     for row, results in both.items():
-        line = [row, str(len(results)), spread(errors(results)), span(error_interval(errors(results)))]
+        line = [row, str(len(results)), *mean_cells(errors(results))]
         if row in own:
             published = BY_ROW[row]
             line += [f"{published.test_error:.2f}", verdict(of_article(published, results), SIGNIFICANT)]

@@ -88,10 +88,15 @@ FULLY_CONNECTED = Printed(1.6, 8.1, 19.4)  # likely: from a secondary source
 TITLES = {
     "1_article_baseline_on_usps": "the article's baseline",
     "2_newton": "diagonal Newton",
+    "2_newton_target_1": "Newton, target 1",
+    "2_newton_article_range": "Newton, article's range",
+    "2_newton_article_range_target_1": "Newton, article's range, target 1",
     "3_paper": "closest to the paper",
     "4_fully_connected": "fully connected",
     "5_modern": "the article's row 5",
     "6_sgd_control": "SGD, as a control of Newton",
+    "6_sgd_target_1": "SGD, target 1",
+    "6_sgd_article_range": "SGD, article's range",
     "1_60_passes": "60 passes",
     "1_100_passes": "100 passes",
     "1_relu": "ReLU",
@@ -131,6 +136,7 @@ TITLES = {
 BY_CONFIG = {
     "1_article_baseline_on_usps": CONVOLUTIONAL,
     "2_newton": CONVOLUTIONAL,
+    "2_newton_target_1": CONVOLUTIONAL,
     "3_paper": CONVOLUTIONAL,
     "4_fully_connected": FULLY_CONNECTED,
     "6_sgd_control": CONVOLUTIONAL,

@@ -7,9 +7,11 @@ from typing import Any, TypeVar
 from lecun_repro.errors import BadArgument
 from lecun_repro.files import read_json
 from lecun_repro.runs.results import DivergedRun, RunResult
+from lecun_repro.runs.typed_json import record as typed_record
 
 Rows = Mapping[str, list[RunResult]]  # by row, in the order of seeds
 Record = TypeVar("Record", RunResult, DivergedRun)
+Listed = TypeVar("Listed", bound=tuple)
 
 
 def one_run(path: Path) -> RunResult | None:
@@ -29,6 +31,11 @@ def records(path: Path) -> Iterator[tuple[str, Any]]:
         raise BadArgument("results", path, "a JSON list of results, as reproduce collects them")
     for number, record in enumerate(content, start=1):
         yield f"{path}, record {number}: ", record
+
+
+def read_list(path: Path, kind: type[Listed]) -> list[Listed]:
+    """The records of a file as NamedTuples. Raises UserError as `records` does, and for a field that is bad."""
+    return [typed_record(kind, value, place) for place, value in records(path)]
 
 
 def by_row(path: Path, read: Callable[[Any, str], Record]) -> dict[str, list[Record]]:

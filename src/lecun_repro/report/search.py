@@ -1,14 +1,11 @@
 """What was tried on digits held out."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from lecun_repro.report.results import records
 from lecun_repro.report.tables import spread, table
-from lecun_repro.runs.typed_json import record
 
 
 class Tried(NamedTuple):
@@ -20,11 +17,6 @@ class Tried(NamedTuple):
     holdout_misses: list[int]
     train_misses: list[int]
     seconds: list[float] = []  # noqa: RUF012 - of a NamedTuple, that nobody changes
-
-
-def load_search(path: Path) -> list[Tried]:
-    """The settings tried, none where there is no file. Raises UserError for a file or a field that is bad."""
-    return [record(Tried, value, place) for place, value in records(path)]
 
 
 def search_table(search: Sequence[Tried]) -> str:

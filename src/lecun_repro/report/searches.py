@@ -49,8 +49,8 @@ class Trial(NamedTuple):
     note: str = ""  # where it was ended, or why it failed
 
     @property
-    def seconds(self) -> float:
-        return sum(fit.seconds for fit in self.fits)
+    def errors(self) -> list[float]:
+        return [fit.error for fit in self.fits]
 
 
 class Search(NamedTuple):
@@ -82,7 +82,7 @@ def tried(search: Search) -> list[Trial]:
     for trial in search.trials:
         if trial.state == "complete":
             first.setdefault(json.dumps(trial.settings, sort_keys=True), trial)
-    return sorted(first.values(), key=lambda trial: (np.mean([fit.error for fit in trial.fits]), trial.number))
+    return sorted(first.values(), key=lambda trial: (np.mean(trial.errors), trial.number))
 
 
 def chosen(search: Search) -> Trial:
@@ -96,7 +96,7 @@ def chosen(search: Search) -> Trial:
 def interval(trial: Trial) -> Interval:
     """95 % of the mean error: Student's t over the fits; of one fit Clopper and Pearson's, of its misses."""
     if len(trial.fits) > 1:
-        return error_interval([fit.error for fit in trial.fits])
+        return error_interval(trial.errors)
     (fit,) = trial.fits
     exact = stats.binomtest(fit.misses, fit.n).proportion_ci(LEVEL)
     return Interval(100 * float(exact.low), 100 * float(exact.high))
@@ -152,10 +152,10 @@ def document(search: Search, shown: Sequence[str]) -> str:
     for trial in settings:
         compared = against(trial, best)
         alike += trial is not best and not compared.told
-        verdict = "**best**" if trial is best else "worse" if compared.told else "*cannot be told apart*"
-        difference = [] if trial is best else [f"{compared.difference:+.1f}", f"{compared.p:.2g}", verdict]
-        line = [*cells(trial), str(len(trial.fits)), spread([fit.error for fit in trial.fits]), span(interval(trial))]
-        lines.append([*line, *(difference or ["", "", verdict])])
+        told = "worse" if compared.told else "*cannot be told apart*"
+        difference = [f"{compared.difference:+.1f}", f"{compared.p:.2g}", told]
+        line = [*cells(trial), str(len(trial.fits)), spread(trial.errors), span(interval(trial))]
+        lines.append([*line, *(["", "", "**best**"] if trial is best else difference)])
     held_out = sum({fit.fold: fit.n for fit in best.fits}.values())
     seeds, folds = ", ".join(map(str, search.seeds)), ", ".join(filter(None, search.folds)) or "none"
     n = f"{len(best.fits)} (seeds {seeds}; folds {folds}; {held_out:,} digits held out in all)"
@@ -167,7 +167,7 @@ def document(search: Search, shown: Sequence[str]) -> str:
         f"{rules_of(search)}\n\n{RULES}".strip(),
         "## The best setting",
         "\n".join(f"- `{name}`: {value_of(value)}{edge(search, name, value)}" for name, value in best.settings.items()),
-        f"Error {spread([fit.error for fit in best.fits])} % (95 %: {span(interval(best))}), n = {n}. "
+        f"Error {spread(best.errors)} % (95 %: {span(interval(best))}), n = {n}. "
         f"Of the {len(settings) - 1} other settings that were tried in full, {alike} cannot be told from it.",
         "## All settings",
         table(head, lines),
@@ -224,7 +224,7 @@ def importance_table(search: Search) -> str:
 def runs_note(search: Search) -> str:
     states = [trial.state for trial in search.trials]
     counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    hours = sum(trial.seconds for trial in search.trials) / 3600
+    hours = sum(fit.seconds for trial in search.trials for fit in trial.fits) / 3600
     return f"{len(states)} trials: {counted}; {hours:.2f} hours of fits that were not ended early, one after the other."
 
 
@@ -236,11 +236,10 @@ def figures(search: Search) -> dict[str, Figure | None]:
 def best_figure(search: Search) -> Figure:
     """Every trial's error, and the best so far."""
     figure, (axes,) = subplots(3.2)
-    points = {
-        state: [(t.number, t.error) for t in search.trials if t.state == state and t.error is not None]
+    done, ended = (
+        [(t.number, t.error) for t in search.trials if t.state == state and t.error is not None]
         for state in ("complete", "pruned")
-    }
-    done, ended = points.values()
+    )
     numbers, errors = zip(*done, strict=True)
     axes.plot(numbers, errors, "o", color=BLUE, markersize=4, label="complete")
     if ended:
@@ -267,7 +266,7 @@ def settings_figure(search: Search) -> Figure | None:
     columns = min(len(panels), 4)
     rows = -(-len(panels) // columns)
     figure, grid = subplots(2.7 * rows, columns, rows, sharey=True)
-    errors = [float(np.mean([fit.error for fit in trial.fits])) for trial in done]
+    errors = [float(np.mean(trial.errors)) for trial in done]
     for axes, name in zip(grid, panels, strict=False):
         points = [
             (trial.settings[name], error) for trial, error in zip(done, errors, strict=True) if name in trial.settings

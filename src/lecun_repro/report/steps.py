@@ -6,8 +6,8 @@ from typing import NamedTuple
 from lecun_repro.report.comparison import Comparison, compare
 from lecun_repro.report.results import Rows
 from lecun_repro.report.rules import Rules
-from lecun_repro.report.statistics import Interval, holm
-from lecun_repro.report.tables import DIGITS, NONE, digits_names, p_value, percents, runs_of, signed, table
+from lecun_repro.report.statistics import holm
+from lecun_repro.report.tables import DIGITS, NONE, digits_names, p_value, percents, runs_of, signed, span, table
 
 NOT_DECIDED = "not decided"
 
@@ -55,11 +55,6 @@ def verdict(comparison: Comparison, p: float, p_within: float, rules: Rules) -> 
     )
 
 
-def points(interval: Interval) -> str:
-    """`-0.54 to +0.03`, in points of error."""
-    return f"{interval.low:+.2f} to {interval.high:+.2f}"
-
-
 def steps_table(found: Sequence[Step], published: Callable[[str, str], str] | None = None) -> str:
     """Every step; with `published`, the article's own change of it."""
     names = digits_names((name, c.of_digits) for step in found for name, c in step.found.items())
@@ -75,10 +70,10 @@ def steps_table(found: Sequence[Step], published: Callable[[str, str], str] | No
             DIGITS[c.digits].format(c.of_digits),
             f"{c.difference().estimate:+.2f}",
         ]
-        line += [points(c.difference("these digits").interval()), points(c.difference().interval())]
+        line += [span(c.difference("these digits").interval(), sign="+"), span(c.difference().interval(), sign="+")]
         for name in names:
             of = step.found.get(name)
             line.append(f"{signed(of.change)} ({percents(of.change_interval())})" if of else NONE)
         line += [published(c.base, c.row)] if published else []
-        lines.append([*line, f"{p_value(step.p)}", f"*{step.verdict}*", step.needed or NONE])
+        lines.append([*line, p_value(step.p), f"*{step.verdict}*", step.needed or NONE])
     return table(header, lines)

@@ -6,7 +6,7 @@ import numpy as np
 
 from lecun_repro.report.comparison import Comparison
 from lecun_repro.report.results import Rows, runs_note
-from lecun_repro.report.statistics import Interval, sd
+from lecun_repro.report.statistics import Interval, error_interval, sd
 from lecun_repro.runs.results import DivergedRun
 
 NONE = "\N{EN DASH}"  # in a cell without a value
@@ -50,15 +50,20 @@ def diverged_note(rows: Rows, diverged: Mapping[str, Sequence[DivergedRun]], wha
     return lines
 
 
-def span(interval: Interval, digits: int = 2) -> str:
-    """`1.50 to 1.70`, or a dash for the interval of a single value."""
-    return NONE if np.isnan(interval.low) else f"{interval.low:.{digits}f} to {interval.high:.{digits}f}"
+def span(interval: Interval, digits: int = 2, sign: str = "") -> str:
+    """`1.50 to 1.70`, or a dash for the interval of a single value; with the sign `+`, `-0.54 to +0.03`."""
+    return NONE if np.isnan(interval.low) else " to ".join(f"{end:{sign}.{digits}f}" for end in interval)
 
 
 def spread(values: Sequence[float] | np.ndarray, digits: int = 2) -> str:
     """Mean ± standard deviation."""
     deviation = "" if len(values) < 2 else f" ± {sd(values):.{digits}f}"
     return f"{np.mean(values):.{digits}f}{deviation}"
+
+
+def mean_cells(errors: Sequence[float]) -> list[str]:
+    """Of errors in percent the mean ± standard deviation, and the 95 % interval of the mean."""
+    return [spread(errors), span(error_interval(errors))]
 
 
 def ranged(counts: Sequence[int]) -> str:

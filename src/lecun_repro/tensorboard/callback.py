@@ -13,7 +13,7 @@ from lecun_repro.data.splits import Split
 from lecun_repro.errors import one_line
 from lecun_repro.models.base import Network
 from lecun_repro.tensorboard import figures
-from lecun_repro.tensorboard.writer import show_figure, show_graph, writer_of
+from lecun_repro.tensorboard.writer import evaluating, show_figure, show_graph, writer_of
 from lecun_repro.training.module import DigitClassifier
 
 SHOWN = 60  # missed digits in their grid
@@ -84,13 +84,10 @@ class Pictures(Callback):
             return
         split: str = trainer.datamodule.evaluation_split  # type: ignore[attr-defined]
         digits: Split = trainer.datamodule.splits[split]  # type: ignore[attr-defined]
-        trains = module.training
-        module.eval()
-        with torch.no_grad():
+        with torch.no_grad(), evaluating(module):
             draw_weights(writer, module.network, self.start, self.drawn)
             draw_activations(writer, module, split, digits, self.drawn)
             draw_misses(writer, module, split, digits, self.drawn)
-        module.train(trains)
 
 
 def draw_weights(writer: SummaryWriter, network: Network, start: dict[str, Tensor], number: int) -> None:

@@ -12,7 +12,7 @@ from matplotlib.artist import Artist
 from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
 
-from lecun_repro.tensorboard.style import COLOURS, GREY, subplots
+from lecun_repro.tensorboard.style import GREY, LINES, subplots
 from lecun_repro.training.rejection import SHARES
 
 Array = np.ndarray
@@ -193,8 +193,8 @@ def rejection_figure(curves: dict[str, list[list[float]]], paper: tuple[float, f
     `paper`: the paper's own share and error, to be drawn beside them.
     """
     figure, (axes,) = subplots(3.8)
-    for (name, errors), colour in zip(curves.items(), COLOURS * 4, strict=False):
-        axes.plot(SHARES, np.mean(errors, axis=0), color=colour, linewidth=1.5, label=name)
+    for (name, errors), line in zip(curves.items(), LINES, strict=False):
+        axes.plot(SHARES, np.mean(errors, axis=0), **line, linewidth=1.5, label=name)
     if paper is not None:
         axes.plot(*paper, "k*", markersize=10, label="the paper")
     axes.axhline(1, color=GREY, linewidth=0.8)

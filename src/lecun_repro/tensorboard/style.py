@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#777777"
 COLOURS = [BLUE, ORANGE, GREEN, "#CC79A7", VERMILION, "#56B4E9", "#000000"]
+LINES = [{"color": colour, "linestyle": style} for style in ("-", "--", ":", "-.") for colour in COLOURS]
 WIDTH = 8.6  # inches; 860 pixels, the width of a README
 
 

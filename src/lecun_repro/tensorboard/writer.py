@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.compat.proto import config_pb2, graph_pb2  # type: ignore[import-untyped]
 from torch.fx import Node
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn import Module
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard._proto_graph import node_proto
 from torch.utils.tensorboard.summary import hparams
@@ -116,7 +117,7 @@ def graph_of(network: Network) -> graph_pb2.GraphDef:
     named = {id(tensor): name.replace(".", "/") for name, tensor in tensors}
     value = torch.zeros(1, 1, 16, 16).to(next(network.parameters()))
     nodes, last = [node_proto("digit", "input", outputsize=value.shape)], "digit"
-    with torch.no_grad(), _evaluating(network):
+    with torch.no_grad(), evaluating(network):
         for layer, function in (network.layers() or {"": network}).items():
             group = f"{layer}/" if layer else ""
             traced = make_fx(partial(function))(value)
@@ -138,14 +139,14 @@ def graph_of(network: Network) -> graph_pb2.GraphDef:
 
 
 @contextmanager
-def _evaluating(network: Network) -> Iterator[None]:
+def evaluating(module: Module) -> Iterator[None]:
     """Without dropout, and without batch normalization learning from what is shown."""
-    trains = network.training
-    network.eval()
+    trains = module.training
+    module.eval()
     try:
         yield
     finally:
-        network.train(trains)
+        module.train(trains)
 
 
 def log_dir(trainer: Trainer) -> Path | None:

@@ -20,15 +20,8 @@ from lecun_repro.report.comparisons.gains import (
 )
 from lecun_repro.report.published import against, words_of
 from lecun_repro.report.results import Rows, errors
-from lecun_repro.report.statistics import (
-    PowerLaw,
-    error_interval,
-    mean_interval,
-    of_error,
-    power_law,
-    prediction_interval,
-)
-from lecun_repro.report.tables import NONE, p_value, span, spread, table
+from lecun_repro.report.statistics import PowerLaw, mean_interval, of_error, power_law, prediction_interval
+from lecun_repro.report.tables import NONE, mean_cells, p_value, span, spread, table
 from lecun_repro.runs.results import RunResult
 
 
@@ -55,14 +48,10 @@ def curve_over_sizes(claim: Claim, rows: Rows, terms: Terms) -> Answer:
     changes: dict[str, Change] = {}
     for part in claim["series"]:
         curve = curve_of(part, rows, unit)
-        if curve is None:
+        curves += [curve] if curve else []
+        if curve is None or curve.step is None:
             verdicts.append(NOT_RUN)
-            measured.append(f"{part['name']}: fewer than three sizes")
-            continue
-        curves.append(curve)
-        if curve.step is None:
-            verdicts.append(NOT_RUN)
-            measured.append(f"{curve.name}: {NOT_RUN}")
+            measured.append(f"{part['name']}: {NOT_RUN if curve else 'fewer than three sizes'}")
             continue
         p_values = substantial_gain(curve.step, terms)
         verdict, p = terms.judged(("substantial_gain", curve.step.base, curve.step.row), *p_values)
@@ -137,8 +126,7 @@ def sizes_table(curve: Curve) -> str:
     lines = []
     for size, results in curve.runs.items():
         line = [f"{size:,}", str(len(results)), f"{results[0].passes}", f"{results[0].updates:,}"]
-        line += [spread(errors(results, "train")), spread(errors(results))]
-        line += [span(error_interval(errors(results))), f"{curve.law(size):.2f}"]
+        line += [spread(errors(results, "train")), *mean_cells(errors(results)), f"{curve.law(size):.2f}"]
         lines.append([*line, f"{curve.article[size]:.2f}" if size in curve.article else NONE])
     header = ["digits", "n", "passes", "updates", "train error %", "test error %", "95 % of the mean", "law", "article"]
     return table(header, lines)
@@ -161,9 +149,9 @@ def error_against_parameters(claim: Claim, rows: Rows, terms: Terms) -> Answer:
     lines = []
     for size, row in present.items():
         results = rows[row]
-        line = [f"`{row}`", f"{size:,}", str(len(results)), spread(errors(results, "train")), spread(errors(results))]
+        line = [f"`{row}`", f"{size:,}", str(len(results)), spread(errors(results, "train"))]
         us = np.median([result.us_per_update for result in results])
-        lines.append([*line, span(error_interval(errors(results))), f"{us:,.0f}"])
+        lines.append([*line, *mean_cells(errors(results)), f"{us:,.0f}"])
     header = ["row", "parameters", "n", "train error %", "test error %", "95 % of the mean", "µs per update"]
     details = table(header, lines) + "\n\n" + gains_table(rows, base, list(comparisons), judged)
     changes = {against(row, base): in_figure(c, judged.get(row, ("",))[0]) for row, c in comparisons.items()}

@@ -1,7 +1,8 @@
 """Figures of the report on claims: changes of the test misses, and test error against digits, parameters, seconds."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -33,6 +34,7 @@ def _points(axes: Axes, errors: Mapping[int, Sequence[float]], colour: str, name
 
 COLOUR = {HOLDS: GREEN, FAILS: VERMILION, NOT_DECIDED: GREY}
 MARK = {HOLDS: "o", FAILS: "X", NOT_DECIDED: "d", UNTESTABLE: "_"}  # what is not run yet is an empty circle
+VERB = {HOLDS: "holds", FAILS: "fails", NOT_DECIDED: "is not decided"}
 
 
 def _changes(axes: Axes, y: float, change: Change, colour: str) -> None:
@@ -82,7 +84,11 @@ def changes_figure(groups: Mapping[str, Mapping[str, Change]], substantial: floa
     return figure
 
 
-VERB = {HOLDS: "holds", FAILS: "fails", NOT_DECIDED: "is not decided"}
+def _mark(verdict: str) -> dict[str, Any]:
+    """How a claim of this verdict is marked."""
+    colour = COLOUR.get(verdict, GREY)
+    fill = colour if verdict in COLOUR else "none"
+    return {"marker": MARK.get(verdict, "o"), "ls": "", "color": colour, "markerfacecolor": fill, "markersize": 7}
 
 
 def verdicts_figure(verdicts: Sequence[tuple[str, str]]) -> Figure:
@@ -93,16 +99,11 @@ def verdicts_figure(verdicts: Sequence[tuple[str, str]]) -> Figure:
     axes.axis("off")
     for number, (name, verdict) in enumerate(verdicts):
         x, y = (0, 1.09, 2.1)[number // lines], -(number % lines)
-        colour = COLOUR.get(verdict, GREY)
-        fill = colour if verdict in COLOUR else "none"
-        axes.plot(x, y, MARK.get(verdict, "o"), color=colour, markerfacecolor=fill, markersize=7)
+        axes.plot(x, y, **_mark(verdict))
         axes.annotate(name, (x, y), (9, 0), textcoords="offset points", va="center", fontsize=8.5)
-    counts = {verdict: sum(each == verdict for _, each in verdicts) for _, verdict in verdicts}
+    counts = Counter(verdict for _, verdict in verdicts)
     for verdict, count in counts.items():
-        colour = COLOUR.get(verdict, GREY)
-        fill = colour if verdict in COLOUR else "none"
-        label, mark = f"{verdict}: {count}", MARK.get(verdict, "o")
-        axes.plot([], [], mark, color=colour, markerfacecolor=fill, markersize=7, label=label)
+        axes.plot([], [], **_mark(verdict), label=f"{verdict}: {count}")
     axes.set_xlim(-0.05, columns - 0.05)
     axes.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(counts))
     return figure

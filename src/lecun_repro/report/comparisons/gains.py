@@ -30,17 +30,19 @@ def worse(c: Comparison, terms: Terms) -> tuple[float, float]:
 
 
 def equivalent(c: Comparison, terms: Terms) -> tuple[float, float]:
-    """Fails where the row is shown to be farther away than the margin."""
-    margin = terms.substantial
-    return c.p_within(-margin, margin), 2 * min(c.p_less(-margin), c.p_more(margin))
+    return within(c, -terms.substantial, terms.substantial)
+
+
+def within(c: Comparison, low: float, high: float) -> tuple[float, float]:
+    """Holds where the change lies between two percentages; fails where it is shown to lie beyond one of them."""
+    return c.p_within(low, high), 2 * min(c.p_less(low), c.p_more(high))
 
 
 def about(claim: Claim, rows: Rows, terms: Terms) -> Answer:
     """Whether the error changes by about so many percent, within so many points."""
 
     def rule(c: Comparison, terms: Terms) -> tuple[float, float]:
-        low, high = claim["percent"] - claim["points"], claim["percent"] + claim["points"]
-        return c.p_within(low, high), 2 * min(c.p_less(low), c.p_more(high))
+        return within(c, claim["percent"] - claim["points"], claim["percent"] + claim["points"])
 
     return of_rows(rule)({**claim, "rows": [claim["row"]]}, rows, terms)
 
@@ -59,9 +61,8 @@ def change_of(comparison: Comparison) -> str:
 
 
 def in_figure(comparison: Comparison, verdict: str) -> Change:
-    return Change(
-        comparison.change, comparison.change_interval("these digits"), comparison.change_interval(), verdict
-    )  # fmt: skip
+    these, new = comparison.change_interval("these digits"), comparison.change_interval()
+    return Change(comparison.change, these, new, verdict)
 
 
 def of_rows(rule: Rule) -> Callable[[Claim, Rows, Terms], Answer]:
@@ -113,7 +114,7 @@ def gains_table(rows: Rows, base: str, names: list[str], judged: Mapping[str, tu
         for digits in ("test", "unseen", "all"):
             line += change_cells(found[digits]) if digits in found else [NONE] * 3
         if row in judged:
-            line += [f"{p_value(judged[row][1])}", f"*{judged[row][0]}*"]
+            line += [p_value(judged[row][1]), f"*{judged[row][0]}*"]
         lines.append(line)
     return table(header, lines)
 

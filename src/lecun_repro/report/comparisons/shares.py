@@ -3,19 +3,12 @@
 import numpy as np
 
 from lecun_repro.report.comparison import Comparison, Crossed, Effect, compare, delta, fieller, missed
-from lecun_repro.report.comparisons.answers import (
-    FAILS,
-    HOLDS,
-    NOT_DECIDED,
-    NOT_RUN,
-    Answer,
-    Claim,
-    Terms,
-)  # fmt: skip
+from lecun_repro.report.comparisons.answers import FAILS, HOLDS, NOT_DECIDED, NOT_RUN, Answer, Claim, Terms
 from lecun_repro.report.comparisons.figures import shares_figure
 from lecun_repro.report.comparisons.gains import change_cells, in_figure, judged_comparison
 from lecun_repro.report.results import Rows
-from lecun_repro.report.tables import NONE, p_value, percents, runs_of, signed, table
+from lecun_repro.report.statistics import Interval
+from lecun_repro.report.tables import NONE, p_value, percents, runs_of, signed, span, table
 
 
 def shares(claim: Claim, rows: Rows, terms: Terms) -> Answer:
@@ -38,7 +31,7 @@ def shares(claim: Claim, rows: Rows, terms: Terms) -> Answer:
             narrow = effect.interval(1 - 2 * terms.rules.level)
             within.append(-terms.substantial <= narrow.low and narrow.high <= terms.substantial)
             orders.append(f"{part['name']} {signed(first.change)}, {signed(last.change)}")
-            line += [signed(effect.estimate), percents(interval), f"{p_value(p)}"]
+            line += [signed(effect.estimate), percents(interval), p_value(p)]
         lines.append(line)
     verdict = NOT_DECIDED if len(p_values) == wanted else NOT_RUN
     if p_values and min(p_values) < terms.rules.level:
@@ -89,17 +82,12 @@ def share_of_gain(claim: Claim, rows: Rows, terms: Terms) -> Answer:
     ahead = crossed.effect([[0], [-1], [1], [0]])  # b - a
     verdict, p = terms.judged(("share", *names), 2 * (1 - ahead.p_below(0)), 2 * ahead.p_below(0))
     share = crossed.effect(half).estimate / crossed.effect(gain).estimate
-    new, these = fieller(crossed, half, gain), fieller(crossed, half, gain, "these digits")
-    text = (
-        f"{100 * share:.0f} % of the gain (95 %: {percents100(these)} for these digits, {percents100(new)} for new ones"
-    )
+    ratios = (fieller(crossed, half, gain, scope) for scope in ("these digits", "new digits"))
+    these, new = (span(Interval(100 * low, 100 * high), 0) for low, high in ratios)
+    text = f"{100 * share:.0f} % of the gain (95 %: {these} for these digits, {new} for new ones"
     lines = [[f"`{name}`", str(len(grid)), f"{100 * grid.mean():.2f}"] for name, grid in zip(names, found, strict=True)]
     details = table(["row", "n", "error %"], lines)
     return Answer(claim, verdict, f"{text}; n = {min(map(len, found))}), p {p_value(p)}", details)
-
-
-def percents100(interval) -> str:
-    return f"{100 * interval.low:.0f} to {100 * interval.high:.0f}"
 
 
 def interaction(claim: Claim, rows: Rows, terms: Terms) -> Answer:
@@ -116,8 +104,8 @@ def interaction(claim: Claim, rows: Rows, terms: Terms) -> Answer:
     a, b, c, d = (100 * grid.mean() for grid in found)
     text = (
         f"error {b - a:+.2f} points from `{names[0]}` to `{names[1]}`, {d - c:+.2f} from `{names[2]}` to `{names[3]}`: "
-        f"{effect.estimate:+.2f} more (95 %: {these.low:+.2f} to {these.high:+.2f} for these digits, {new.low:+.2f} to "
-        f"{new.high:+.2f} for new ones; n = {min(map(len, found))}), p {p_value(p)}"
+        f"{effect.estimate:+.2f} more (95 %: {span(these, sign='+')} for these digits, {span(new, sign='+')} "
+        f"for new ones; n = {min(map(len, found))}), p {p_value(p)}"
     )
     lines = [[f"`{name}`", str(len(grid)), f"{100 * grid.mean():.2f}"] for name, grid in zip(names, found, strict=True)]
     return Answer(claim, verdict, text, table(["row", "n", "error %"], lines))

@@ -52,8 +52,8 @@ def time_to_an_error(claim: Claim, rows: Rows, terms: Terms) -> Answer:
     verdict, text = all_of(verdicts), "; ".join(measured)
     if device := claim.get("device_not_at_hand"):
         verdict, text = NOT_DECIDED, f"{device} was not at hand; on one CPU core, {text}"
-    curves = {part["name"]: (part["errors"], progress(part, rows)) for part in claim["series"]}
-    panels = {name: (goals, of_rows) for name, (goals, of_rows) in curves.items() if of_rows}
+    drawn = ((part, progress(part, rows)) for part in claim["series"])
+    panels = {part["name"]: (part["errors"], curves) for part, curves in drawn if curves}
     figure = (lambda: times_figure(panels)) if panels else None
     return Answer(claim, verdict, text, "\n\n".join(details), figure)
 
