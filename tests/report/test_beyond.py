@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from lecun_repro.errors import UserError
 from lecun_repro.report import beyond, plain
 from lecun_repro.report.printed import rows_in_short
 from lecun_repro.runs.results import RunResult
@@ -34,18 +35,32 @@ def test_errors_are_those_of_all_ten_thousand() -> None:
 
 
 def test_what_was_asked_is_answered_by_the_best_row_of_each_size() -> None:
-    small, large = beyond.asked_table(ROWS, FILE["asked"]).splitlines()[2:]
+    small, large = beyond.asked_table(ROWS, FILE.asked).splitlines()[2:]
     assert "| `5_taught` | 5 | 0.98 ± 0.02 |" in small and small.endswith("| *reached* |")
     assert "| `6_50k` | 5 | 0.80 ± 0.00 |" in large and large.endswith("| *not reached* |")
-    missing, *_ = beyond.asked_table({"5_taught": ROWS["5_taught"]}, FILE["asked"]).splitlines()[3:]
+    missing, *_ = beyond.asked_table({"5_taught": ROWS["5_taught"]}, FILE.asked).splitlines()[3:]
     assert missing.count("\N{EN DASH}") == 5
+
+
+@pytest.mark.parametrize(
+    "text, fault",
+    [
+        ("asked =", "beyond.toml: .*; allowed: a TOML file of what was asked"),
+        ("[asked]", "beyond.toml: choice is missing"),
+        ("[choice]\n[asked]\n'7,291 digits' = {most = 1.0}", "beyond.toml: asked.7,291 digits.aim is missing"),
+    ],
+)
+def test_a_file_of_rules_that_is_none(tmp_path: Path, text: str, fault: str) -> None:
+    (tmp_path / "beyond.toml").write_text(text)
+    with pytest.raises(UserError, match=fault):
+        beyond.rules(tmp_path / "beyond.toml")
 
 
 def test_the_document_says_rules_steps_and_recipe() -> None:
     tried = [beyond.Tried("5_taught", "batch", "--data.batch_size 64", 1_312_380, 1.1, 1.6, 3.7, 80.0, "Noted.")]
     text = beyond.document("beyond", ROWS, FILE, tried, ["beyond_story.png"], {})
     assert "| `4_frame` → `5_taught` | 5, 5 | -0.46 |" in text
-    assert FILE["choice"]["strength"] in text
+    assert FILE.choice["strength"] in text
     assert "| `5_taught` | batch | `--data.batch_size 64` | 1.3 | 1.10 | 1.60 | 3.70 | 80 |" in text
     assert text.count("\n10. ") == text.count("\n\nNoted.\n") == 1
 
@@ -94,11 +109,11 @@ def test_fifty_thousand_digits_follow_the_row_that_differs_in_nothing_else() -> 
 
 def test_no_table_has_an_error_below_0() -> None:
     rows = {"5_taught": [run("5_taught", 1, 2, 4), run("5_taught", 2, 40, 300)]}
-    printed = [beyond.rows_table(rows), beyond.asked_table(rows, FILE["asked"]), plain.rows_table(rows)]
+    printed = [beyond.rows_table(rows), beyond.asked_table(rows, FILE.asked), plain.rows_table(rows)]
     for text in [*printed, rows_in_short(rows, {})]:
         assert "0.00 to " in text and not re.search(r"-\d", text.replace(" ---", "")), text
 
 
 def test_settings_were_chosen_before_and_without_test_digits() -> None:
-    assert "test digits are not loaded" in FILE["choice"]["digits"]
-    assert FILE["asked"]["7,291 digits"] == {"most": 1.0, "aim": 0.8}
+    assert "test digits are not loaded" in FILE.choice["digits"]
+    assert FILE.asked["7,291 digits"] == beyond.Bounds(most=1.0, aim=0.8)

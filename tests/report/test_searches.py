@@ -8,7 +8,7 @@ import pytest
 
 from lecun_repro.commands.report import report
 from lecun_repro.errors import UserError
-from lecun_repro.report.searches import Fit, Trial, against, chosen, find, interval, tried
+from lecun_repro.report.searches import Fit, Trial, against, find, interval, tried
 
 
 def fit(missed: list[int], seed: int = 1, fold: str = "1/2", n: int = 100) -> dict[str, Any]:
@@ -81,6 +81,7 @@ def test_what_is_no_search(made: dict[str, Any], tmp_path: Path) -> None:
         find(path)
     path.write_text(json.dumps(made | {"trials": made["trials"][4:]}))
     with pytest.raises(UserError, match="in which no trial is complete"):
-        chosen(find(path))
+        report(str(path))
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
     path.write_text(json.dumps(made))
     assert [each.number for each in tried(find(path))] == [1, 2, 0], "of equal settings the first"

@@ -4,12 +4,11 @@ Which error is asked for, and how settings were chosen, is in results/beyond.tom
 """
 
 import json
-import tomllib
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -18,10 +17,11 @@ from lecun_repro.report import tables
 from lecun_repro.report.comparison import compare, grids
 from lecun_repro.report.figures import SHOWN, missed_digits, missed_figure, seeds_and_mean
 from lecun_repro.report.published import BASELINE, BY_ROW, CONVOLUTIONAL, MODERN
-from lecun_repro.report.results import Rows, errors, load_tested
+from lecun_repro.report.results import Rows, errors, load_tested, read_toml
 from lecun_repro.report.statistics import error_interval, holm
 from lecun_repro.report.tables import NONE, image, mean_cells, p_value, span, spread, table
 from lecun_repro.runs.results import RunResult
+from lecun_repro.runs.typed_json import record
 from lecun_repro.tensorboard.style import BLUE, ORANGE, VERMILION, subplots
 
 NAME = "beyond"
@@ -69,9 +69,23 @@ class Tried(NamedTuple):
     note: str = ""
 
 
-def rules(path: Path) -> dict[str, Any]:
-    """The file that was written before the runs."""
-    return tomllib.loads(path.read_text(encoding="utf-8"))
+class Bounds(NamedTuple):
+    """What was asked of the mean error, in percent of all 10,000 test digits."""
+
+    most: float
+    aim: float
+
+
+class BeyondRules(NamedTuple):
+    """What `beyond.toml` says."""
+
+    asked: dict[str, Bounds]  # by the digits trained on: `7,291 digits`
+    choice: dict[str, str]  # how settings were chosen, in words, by what it is about
+
+
+def rules(path: Path) -> BeyondRules:
+    """The file that was written before the runs. Raises UserError for one that is no TOML or lacks a key."""
+    return record(BeyondRules, read_toml(path, "what was asked"), f"{path}: ")
 
 
 def plain_seconds(results: Path) -> dict[str, float]:
@@ -208,7 +222,7 @@ def hardest_figure(results: Sequence[RunResult]) -> Figure | None:
 def document(
     name: str,
     rows: Rows,
-    file: dict[str, Any],
+    file: BeyondRules,
     tried: Sequence[Tried],
     shown: Sequence[str],
     plain: dict[str, float],
@@ -217,9 +231,9 @@ def document(
 ) -> str:
     """The whole report as Markdown, with the figures that are shown and the seconds of a plain loop by row."""
     small = of_1989(rows)
-    choice = "\n".join(f"- **{key}**: {text}" for key, text in file["choice"].items())
+    choice = "\n".join(f"- **{key}**: {text}" for key, text in file.choice.items())
     parts = [f"Rules written down before the runs (results/{name}.toml):\n\n{choice}", "## What was asked"]
-    parts += [asked_table(small, file["asked"]), "## Rows", rows_table(rows), "## Steps", steps_table(small)]
+    parts += [asked_table(small, file.asked), "## Rows", rows_table(rows), "## Steps", steps_table(small)]
     parts += [*map(image, shown), "## The recipe in ten lines", RECIPE]
     parts += ["## How far down, and how long", how_far_down(scaling), rows_table(scaling)] if scaling else []
     if fast := {row: results for row, results in rows.items() if row in FAST}:
@@ -231,16 +245,16 @@ def document(
     return tables.document(name, parts, rows)
 
 
-def asked_table(rows: Rows, asked: dict[str, dict[str, float]]) -> str:
+def asked_table(rows: Rows, asked: dict[str, Bounds]) -> str:
     """The error that was asked for, and that of the best row."""
     lines = []
     for digits, bounds in asked.items():
         of_size = [row for row, results in rows.items() if f"{results[0].train.n:,} digits" == digits]
-        line = [digits, f"{bounds['most']:.2f}", f"{bounds['aim']:.2f}"]
+        line = [digits, f"{bounds.most:.2f}", f"{bounds.aim:.2f}"]
         if of_size:
             found = all_digits(rows[max(of_size)])
-            mean, most, aim = np.mean(found), bounds["most"], bounds["aim"]
-            verdict = "not reached" if mean > most else "reached" if mean > aim else "aim reached"
+            mean = np.mean(found)
+            verdict = "not reached" if mean > bounds.most else "reached" if mean > bounds.aim else "aim reached"
             line += [f"`{max(of_size)}`", str(len(found)), *mean_cells(found), f"*{verdict}*"]
         lines.append(line)
     header = ["trained on", "asked for, % at most", "aim", "row", "seeds", "error %, all 10,000", "95 % of the mean"]

@@ -5,7 +5,6 @@ compared is in `comparisons`. The file also names further results beside them, f
 """
 
 import re
-import tomllib
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
@@ -18,7 +17,7 @@ from lecun_repro.report import tables
 from lecun_repro.report.comparisons import KINDS
 from lecun_repro.report.comparisons.answers import Answer, Claim, Terms
 from lecun_repro.report.comparisons.figures import changes_figure, verdicts_figure
-from lecun_repro.report.results import Rows, load_tested
+from lecun_repro.report.results import Rows, load_tested, read_toml
 from lecun_repro.report.rules import Family, read_rules, rules_note
 from lecun_repro.report.search import Tried, search_table
 from lecun_repro.report.tables import image, table
@@ -45,11 +44,7 @@ def read(path: Path) -> ClaimsFile:
     Raises:
         UserError: A file that is no TOML, lacks a key, or names a kind of comparison that is none.
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise BadArgument("results", f"{path}: {error}", "a TOML file of claims, as results/claims.toml") from None
-    file = record(ClaimsFile, content, f"{path}: ", path=path)
+    file = record(ClaimsFile, read_toml(path, "claims"), f"{path}: ", path=path)
     for claim in file.claim:
         if (kind := claim.get("kind")) not in KINDS:
             raise BadArgument("results", f"{path}: kind {kind}", ", ".join(KINDS))

@@ -1,5 +1,6 @@
 """Raw results: read, and grouped by row."""
 
+import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,6 +37,14 @@ def records(path: Path) -> Iterator[tuple[str, Any]]:
 def read_list(path: Path, kind: type[Listed]) -> list[Listed]:
     """The records of a file as NamedTuples. Raises UserError as `records` does, and for a field that is bad."""
     return [typed_record(kind, value, place) for place, value in records(path)]
+
+
+def read_toml(path: Path, of: str) -> dict[str, Any]:
+    """A TOML file. Raises UserError for one that is none, which says what it should be of."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise BadArgument("results", f"{path}: {error}", f"a TOML file of {of}, as results/{path.name}") from None
 
 
 def by_row(path: Path, read: Callable[[Any, str], Record]) -> dict[str, list[Record]]:

@@ -1,12 +1,12 @@
 """The rules of the verdicts: `rules.toml` beside the results, whose digest every result collected under them keeps."""
 
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lecun_repro.errors import BadArgument
 from lecun_repro.report.collection import rules_digest
+from lecun_repro.report.results import read_toml
 from lecun_repro.report.statistics import SIGNIFICANT, holm
 from lecun_repro.runs.results import RunResult
 from lecun_repro.runs.typed_json import record
@@ -37,11 +37,7 @@ def read_rules(results: Path) -> Rules:
     path = results.with_name(FILE)
     if not path.is_file():
         return Rules()
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise BadArgument("results", f"{path}: {error}", "a TOML file of rules, as results/rules.toml") from None
-    rules = record(Rules, content, f"{path}: ", digest=rules_digest(results))
+    rules = record(Rules, read_toml(path, "rules"), f"{path}: ", digest=rules_digest(results))
     for name in FAMILIES:
         if any(not isinstance(pair, list) or len(pair) != 2 for pair in rules.families.get(name, [])):
             raise BadArgument("results", f"{path}: families.{name}", "a list of [base row, row]")

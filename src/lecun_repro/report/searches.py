@@ -229,7 +229,11 @@ def runs_note(search: Search) -> str:
 
 
 def figures(search: Search) -> dict[str, Figure | None]:
-    """By file name: the best error so far, and the error against the values of each key."""
+    """By file name: the best error so far, and the error against the values of each key.
+
+    Raises UserError where no trial is complete.
+    """
+    chosen(search)
     return {f"{search.name}_best.png": best_figure(search), f"{search.name}_settings.png": settings_figure(search)}
 
 
