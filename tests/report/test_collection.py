@@ -31,19 +31,23 @@ def test_only_records_of_rows_that_are_asked_for_are_dropped(tmp_path: Path) -> 
     assert json.loads(path.read_text()) == [others[0], MINE]
 
 
-@pytest.mark.parametrize("source", ["mnist", "usps"])
-def test_a_collected_record_is_without_what_no_report_reads(tmp_path: Path, source: str) -> None:
+@pytest.mark.parametrize("name, source", [("mine", "mnist"), ("mine", "usps"), ("claims", "mnist")])
+def test_a_collected_record_is_without_what_no_report_reads(tmp_path: Path, name: str, source: str) -> None:
     kept = {"n": 9, "misses": 2, "missed": [1, 3], "predicted": [0, 7]}
-    rejection = {"rejection": [0.5]}
+    rejection = {"rejection": [0.5], "rejected_at_1_percent": 3.5}
     record = MINE | {"source": source, **dict.fromkeys(("train", "test", "unseen", "test_raw"), kept | rejection)}
-    collect(tmp_path / "mine.json", [record], lambda row, seed: None)
-    (collected,) = json.loads((tmp_path / "mine.json").read_text())
+    record["curve"] = {key: {"pass": [1], "loss": [0.5], "misses": [2]} for key in ("train", "test")}
+    collect(tmp_path / f"{name}.json", [record], lambda row, seed: None)
+    (collected,) = json.loads((tmp_path / f"{name}.json").read_text())
     of_paper = rejection if source == "usps" else {}
+    lean = name == "claims"
+    evaluated = kept | ({"predicted": []} if lean else {}) | of_paper
     assert collected == record | {
-        "train": kept | {"predicted": []} | of_paper,
-        "test": kept | of_paper,
-        "unseen": kept | of_paper,
+        "train": kept | {"predicted": []} | ({"missed": []} if lean else {}) | of_paper,
+        "test": evaluated,
+        "unseen": evaluated,
         "test_raw": kept | {"missed": [], "predicted": []} | of_paper,
+        "curve": {split: record["curve"][split] for split in ("test",) + ("train",) * (not lean)},
     }
 
 

@@ -14,6 +14,7 @@ from lecun_repro.report.results import records
 from lecun_repro.runs.folders import lock
 from lecun_repro.runs.identity import digest
 
+LEAN = ("claims", "article_draws", "perturbed")  # many runs, of whose missed digits and training no figure is drawn
 Current = Callable[[str, int], str | None]
 """The hash that records of a row and seed have to have; None for rows that are not asked for."""
 
@@ -91,7 +92,7 @@ def collect(path: Path, fresh: list[dict[str, Any]], current: Current) -> None:
         current: What those that stay have to be of; others are dropped.
     """
     kept = [record for _, record in records(path)]
-    by_key = {(r["row"], r["seed"]): brief(r) for r in [*kept, *fresh]}
+    by_key = {(r["row"], r["seed"]): brief(r, path.stem in LEAN) for r in [*kept, *fresh]}
     all_records = [r for (row, seed), r in sorted(by_key.items()) if current(row, seed) in (None, r.get("config_hash"))]
     if not all_records and path.name.endswith("_diverged.json"):
         return path.unlink(missing_ok=True)
@@ -99,17 +100,24 @@ def collect(path: Path, fresh: list[dict[str, Any]], current: Current) -> None:
     write_atomically(path, f"[\n{text}\n]\n")
 
 
-def brief(record: dict[str, Any]) -> dict[str, Any]:
-    """A record as it is collected, a fifth smaller than the run's own file: without what no report reads.
+def brief(record: dict[str, Any], lean: bool = False) -> dict[str, Any]:
+    """A record as it is collected, smaller than the run's own file: without what no report reads.
 
-    This is what missed training digits are taken for, which digits are missed by weights that are not those evaluated
-    (`train_raw` and the like), and rejection, which is the paper's, on other digits than the paper's.
+    This is what missed training digits are taken for; which digits are missed by weights that are not those evaluated
+    (`train_raw` and the like); rejection, which is the paper's, on other digits than the paper's; and in `LEAN` files
+    also what test digits are taken for, and of the training digits which are missed, and their learning curve.
     """
+    of_paper = record.get("source") == "usps"
 
     def shorter(split: str, content: dict[str, Any]) -> dict[str, Any]:
-        unread = {"missed", "predicted"} if split.endswith("_raw") else {"predicted"} if split == "train" else set()
-        dropped = () if record.get("source") == "usps" else ("rejection",)
+        raw, train = split.endswith("_raw"), split == "train"
+        unread = {"predicted"} if lean or raw or train else set()
+        unread |= {"missed"} if raw or (train and lean) else set()
+        dropped = () if of_paper else ("rejection", "rejected_at_1_percent")
         return {name: [] if name in unread else value for name, value in content.items() if name not in dropped}
 
     splits = {name: content for name, content in record.items() if isinstance(content, dict) and "misses" in content}
-    return record | {name: shorter(name, content) for name, content in splits.items()}
+    shortened = record | {name: shorter(name, content) for name, content in splits.items()}
+    if lean and isinstance(curve := record.get("curve"), dict):
+        shortened["curve"] = {split: columns for split, columns in curve.items() if split != "train"}
+    return shortened

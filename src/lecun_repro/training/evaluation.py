@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 from torchmetrics import MeanMetric
+from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from lecun_repro.training.rejection import margins, rejection
 
@@ -43,12 +44,14 @@ def evaluated(loss: Tensor, outputs: Tensor, labels: Tensor, activations: Tensor
     predicted = outputs.argmax(1)
     wrong = predicted != labels
     missed = wrong.nonzero().flatten()
+    confusion = multiclass_confusion_matrix(predicted, labels, num_classes=10, validate_args=False)
+    n, misses = int(confusion.sum()), int(confusion.sum() - confusion.trace())
     curve = rejection(margins(activations).float(), wrong)
     return SplitResult(
-        n=len(labels),
+        n=n,
         loss=float(mean.compute()),
-        error=100 * len(missed) / len(labels),
-        misses=len(missed),
+        error=100 * misses / n,
+        misses=misses,
         missed=missed.tolist(),
         predicted=predicted[missed].tolist(),
         rejected_at_1_percent=curve.share_at(1),

@@ -455,7 +455,10 @@ class DigitClassifier(LightningModule):
             self.print(result.line(split, number))
         return {f"{name}/{split}": float(getattr(result, name)) for split, result in results.items() for name in SCORES}
 
-    test_step, on_test_epoch_end = validation_step, on_validation_epoch_end
+    test_step = validation_step
+
+    def on_test_epoch_end(self) -> None:
+        self.on_validation_epoch_end()  # that of a subclass, if it has its own
 
     def predict_step(self, chunk: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Digits -> the confidence in each of the ten digits, (n, 10)."""
