@@ -24,7 +24,7 @@ ZERO = 0.01  # percent, where a logarithmic axis has an error of 0
 FEW, MANY = (ZERO, 0.1, 0.3, 1, 3, 10, 30), (0.5, 0.7, 1, 1.5, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50)  # ticks
 
 
-def seeds_and_mean(axes: Axes, x: float, values: Sequence[float], colour: str, label: str | None = None) -> None:
+def seeds_and_mean(axes: Axes, x: float, values: Sequence[float], colour: str = BLUE, label: str | None = None) -> None:
     """Every seed, and the mean with its 95 % interval, which on a logarithmic axis does not reach down to 0."""
     mean, interval = float(np.mean(values)), mean_interval(values)
     axes.plot([x] * len(values), values, "_", color=colour, markersize=8, alpha=0.45)
