@@ -157,7 +157,7 @@ def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     """Figures are made and not drawn, which would be half of a fit's time and most of a report's."""
     if not request.node.get_closest_marker("drawn"):
         monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter.add_figure", lambda *given: None)
-        monkeypatch.setattr("lecun_repro.commands.report.png", lambda figure: b"")
+        monkeypatch.setattr("lecun_repro.commands.report.png", lambda *args: b"")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -9,6 +9,7 @@ from PIL import Image
 
 from lecun_repro.commands.report import report
 from lecun_repro.errors import UserError
+from lecun_repro.report import plain
 from lecun_repro.report.collection import rules_digest
 from lecun_repro.report.figures import curves_figure, rows_figure
 from lecun_repro.report.results import load
@@ -190,6 +191,17 @@ def test_curves_have_axes_of_their_own_and_rows_their_titles(raw: Path) -> None:
     train, test = figure.axes
     assert not train.get_shared_y_axes().joined(train, test)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["the first row", "5_dropout_relu"]
+
+
+def test_rows_evaluated_once_are_points_and_alone_have_no_curves(raw: Path, split, run) -> None:
+    whole, once = (run(row, 1, split(500, 9), split(300, 9)) for row in ("whole", "once"))
+    once["curve"] = once["curve"][-1:]
+    for records, markers in (([once, whole], ["o", ""]), ([once], None)):
+        raw.write_text(json.dumps(records))
+        drawn = plain.figures("mine", load(raw))
+        assert ("mine_curves.png" in drawn) == (markers is not None)
+        if markers:
+            assert [line.get_marker() for line in drawn["mine_curves.png"].axes[0].lines] == markers
 
 
 def test_digits_held_out_are_a_table_of_their_own(raw: Path, split, run) -> None:

@@ -36,7 +36,7 @@ def report(results: str = "results/article.json") -> None:
     if path.stem.endswith("_draws"):  # part of the report on the article's own draw
         path = path.with_name(path.name.replace("_draws", ""))
     if (search := searches.find(path)) is not None:
-        text = searches.document(search, save(searches.figures(search), path.parent))
+        text = searches.document(search, save(searches.figures(search), path.parent, sharpness=1))
         write_atomically(path.with_suffix(".md"), text)
         return print(path.with_suffix(".md"))
     if (run := one_run(path)) is not None:
@@ -86,16 +86,19 @@ def report(results: str = "results/article.json") -> None:
     print(in_short, f"report: {path.with_suffix('.md')}", sep="\n")
 
 
-def save(figures: dict[str, Figure | None], folder: Path) -> list[str]:
-    """Writes figures, and returns the names of those that are there: one that cannot be drawn anew stays as it was."""
+def save(figures: dict[str, Figure | None], folder: Path, sharpness: int = 2) -> list[str]:
+    """Writes figures, and returns the names of those that are there: one that cannot be drawn anew stays as it was.
+
+    Their resolution is `sharpness` times a README's: once for searches, of which there are many.
+    """
     for name, figure in figures.items():
         if figure is not None:
-            write_atomically(folder / name, png(figure))
+            write_atomically(folder / name, png(figure, sharpness))
     return [name for name in figures if (folder / name).exists()]
 
 
-def png(figure: Figure) -> bytes:
-    """A figure at twice the resolution of a README, in few enough colours to be small."""
-    figure.savefig(drawn := io.BytesIO(), format="png", dpi=200, metadata={"Software": None})
+def png(figure: Figure, sharpness: int) -> bytes:
+    """A figure in few enough colours to be small."""
+    figure.savefig(drawn := io.BytesIO(), format="png", dpi=100 * sharpness, metadata={"Software": None})
     Image.open(drawn).convert("RGB").quantize(96).save(small := io.BytesIO(), format="png", optimize=True)
     return small.getvalue()

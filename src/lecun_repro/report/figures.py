@@ -90,7 +90,9 @@ def curves_figure(
             passes, curves = curve_errors(results, "train" if axes is panels[0] else results[0].evaluation_split)
             # Log axis: an error of 0 is drawn at a hundredth of a percent.
             mean = np.maximum(np.mean(curves, axis=0), ZERO)
-            axes.plot(passes, mean, **line, linewidth=1.3, label=(titles or {}).get(row, row))
+            marker = "o" if len(passes) == 1 else ""  # of a row that is evaluated after its last pass alone
+            label = (titles or {}).get(row, row)
+            axes.plot(passes, mean, **line, linewidth=1.3, marker=marker, markersize=4, label=label)
         if paper is not None:
             axes.plot(*paper[split], "k*", markersize=10, label="the paper")
         logarithmic_percent(axes)

@@ -25,8 +25,11 @@ RULES = """\
 
 
 def figures(name: str, rows: Rows) -> dict[str, Figure | None]:
-    """By file name: the rows' errors, and their learning curves."""
-    return {f"{name}_steps.png": rows_figure(rows), f"{name}_curves.png": curves_figure(rows)} if rows else {}
+    """By file name: the rows' errors, and their learning curves where more than the last pass is evaluated."""
+    drawn: dict[str, Figure | None] = {f"{name}_steps.png": rows_figure(rows)} if rows else {}
+    if any(len(result.curve) > 1 for results in rows.values() for result in results):
+        drawn[f"{name}_curves.png"] = curves_figure(rows)
+    return drawn
 
 
 def document(name: str, rows: Rows, draws: Rows, shown: Sequence[str]) -> str:
