@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from lecun_repro import ConvNet1989, CrossEntropy, DigitClassifier
-from lecun_repro.cli.after_fit import of_ones_own
+from lecun_repro.cli.after_fit import drawable, of_ones_own
 
 
 class Perceptron(nn.Module):
@@ -26,3 +26,12 @@ def test_a_command_names_classes_of_one_s_own_which_it_would_be_refused_without(
     own = ["--model.network", f"{__name__}.Perceptron", "--data.source", "my_source.Letters"]
     assert flags(Perceptron(), "my_source.Letters") == own
     assert flags(ConvNet1989(), "mnist") == []
+
+
+def test_a_page_is_offered_of_networks_that_it_computes_alone() -> None:
+    def offered(network: nn.Module) -> bool:
+        return drawable(DigitClassifier(network, CrossEntropy()))
+
+    assert offered(ConvNet1989(activation="gelu"))
+    assert not offered(ConvNet1989(activation="scaled_tanh_skip"))
+    assert not offered(Perceptron())

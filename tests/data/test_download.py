@@ -86,6 +86,15 @@ def test_foreign_files_are_refused(small_usps, monkeypatch, body, fault) -> None
     assert str(error.value).startswith(f"{path}: {fault}")
 
 
+def test_without_mirrors_none_is_spoken_of(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"digits\.gz is missing: it is not in .* \(nor unpacked there\)\.\nPut it"):
+        download.obtain("digits", tmp_path, ["here"], [], bytes)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "digits.gz").write_bytes(b"no gzip")
+    with pytest.raises(DataError, match=r"\(left as it is\)$"):
+        download.obtain("digits", tmp_path, ["here"], [], bytes)
+
+
 def test_a_folder_or_a_pipe_is_no_file(small_usps) -> None:
     (small_usps.home / "zip.test.gz").mkdir(parents=True)
     os.mkfifo(small_usps.home / "zip.train.gz")

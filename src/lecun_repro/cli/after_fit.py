@@ -7,11 +7,14 @@ from pathlib import Path
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from lecun_repro.models.base import ACTIVATIONS
 from lecun_repro.models.convnet import ConvNet1989
 from lecun_repro.models.heads import CrossEntropy, TanhMSE, Taught
 from lecun_repro.runs.record import RESULTS
 from lecun_repro.tensorboard.writer import log_dir
 from lecun_repro.training.module import DigitClassifier
+
+DRAWABLE = ("tanh", "scaled_tanh", "relu", "gelu", "silu")  # activations that commands/page.html knows
 
 
 def program() -> list[str]:
@@ -30,6 +33,13 @@ def of_ones_own(trainer: Trainer, model: DigitClassifier) -> list[str]:
     return [word for flag_and_name in own.items() for word in flag_and_name]
 
 
+def drawable(model: DigitClassifier) -> bool:
+    """Whether `export` makes a page of it."""
+    if type(model.network) is not ConvNet1989 or type(model.head) not in (CrossEntropy, Taught, TanhMSE):
+        return False
+    return model.network.activation in [ACTIVATIONS[name] for name in DRAWABLE]
+
+
 def said_last(trainer: Trainer, model: DigitClassifier) -> list[str]:
     """The lines; none of a run that keeps no log, or was cut short."""
     folder = log_dir(trainer)
@@ -40,7 +50,7 @@ def said_last(trainer: Trainer, model: DigitClassifier) -> list[str]:
     from_checkpoint = ["--ckpt_path", str(folder / "checkpoints" / "last.ckpt")]
     if not Path(from_checkpoint[1]).is_file():
         pass
-    elif type(model.network) is ConvNet1989 and type(model.head) in (CrossEntropy, Taught, TanhMSE):
+    elif drawable(model):
         commands.append([*program(), "export", *from_checkpoint, "--to", str(folder / "draw.html")])
     else:
         commands.append([*program(), "test", *from_checkpoint, *of_ones_own(trainer, model)])

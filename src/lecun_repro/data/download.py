@@ -25,7 +25,7 @@ from lecun_repro.errors import BadArgument, DataError, one_line
 from lecun_repro.files import write_atomically
 
 ROOT_VARIABLE = "LECUN_REPRO_DATA"
-MAX_CONTENT = 64 * 2**20  # bytes of a decompressed file; the largest, MNIST's training images, has 47 million
+MAX_CONTENT = 256 * 2**20  # bytes of a decompressed file; MNIST's training images have 47 million, EMNIST's 188
 MAX_BODY = 16 * 2**20  # bytes of a download; the largest has 9.9 million
 TIMEOUT = 20.0  # seconds without an answer, or without a further byte
 T = TypeVar("T")
@@ -69,7 +69,8 @@ def obtain(name: str, root: Path, layouts: Sequence[str], mirrors: Sequence[str]
     try:
         return read(_content(path))
     except DataError as fault:
-        raise DataError(f"{path}: {fault} (left as it is; move it away to have it downloaded)") from None
+        way_out = "; move it away to have it downloaded" if mirrors else ""
+        raise DataError(f"{path}: {fault} (left as it is{way_out})") from None
 
 
 def find_file(name: str, folders: Sequence[Path]) -> Path | None:
@@ -138,10 +139,10 @@ def _download(name: str, root: Path, layouts: Sequence[str], mirrors: Sequence[s
         _store(body, root / layouts[0] / f"{name}.gz")
         return result
     folders = ", ".join(str(root / layout) for layout in layouts)
+    tried = "\n".join([", and no mirror gave it:", *failures]) if mirrors else "."
     raise DataError(
-        f"{name}.gz is missing: it is not in {folders} (nor unpacked there), and no mirror gave it:\n"
-        + "\n".join(failures)
-        + f"\nPut it into one of these folders, or name another one by {ROOT_VARIABLE} or --data.root; "
+        f"{name}.gz is missing: it is not in {folders} (nor unpacked there){tried}"
+        f"\nPut it into one of these folders, or name another one by {ROOT_VARIABLE} or --data.root; "
         "configs/quickstart.yaml needs neither files nor network."
     )
 

@@ -19,6 +19,7 @@ from torch import Tensor, fx, nn
 from torch.func import functional_call
 from torch.fx.node import map_aggregate
 
+from lecun_repro.errors import BadArgument
 from lecun_repro.models.base import Network
 from lecun_repro.models.heads import Head
 from lecun_repro.training.forward import Outputs
@@ -36,8 +37,8 @@ VIEWS = {aten.view, aten._unsafe_view, aten.reshape}
 TERMS = {aten.add, aten.sub, aten.rsub}
 PRODUCTS = {aten.mm, aten.bmm, aten.addmm, aten.convolution}  # linear in each of their tensors, as `mul` is
 CURVES = {  # of one variable, element by element
-    aten.abs, aten.clamp, aten.elu, aten.erf, aten.exp, aten.gelu, aten.hardtanh, aten.leaky_relu, aten.log, aten.pow,
-    aten.relu, aten.sigmoid, aten.silu, aten.softplus, aten.sqrt, aten.tanh,
+    aten.abs, aten.clamp, aten.elu, aten.erf, aten.exp, aten.gelu, aten.hardswish, aten.hardtanh, aten.leaky_relu,
+    aten.log, aten.mish, aten.pow, aten.relu, aten.sigmoid, aten.silu, aten.softplus, aten.sqrt, aten.tanh,
 }  # fmt: skip
 
 
@@ -138,7 +139,8 @@ def squared(target: Any, args: tuple, kwargs: dict[str, Any], values: tuple) -> 
         x = values[0].detach().requires_grad_()
         (slope,) = torch.autograd.grad(target(x, *values[1:], **kwargs).sum(), x)
         return slope.square() * args[0].square
-    raise ValueError(f"the curvature has no rule for {target}, which the network or its head uses")
+    what = f"StochasticDiagonalLM, whose curvature has no rule for {target}, which the network or its head uses"
+    raise BadArgument("optimizer", what, "another optimizer, or functions that have a rule")
 
 
 def square_of(arg: Any) -> Any:
