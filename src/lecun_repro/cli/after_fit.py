@@ -7,14 +7,12 @@ from pathlib import Path
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from lecun_repro.models.base import ACTIVATIONS
+from lecun_repro.models.base import scaled_tanh_skip
 from lecun_repro.models.convnet import ConvNet1989
 from lecun_repro.models.heads import CrossEntropy, TanhMSE, Taught
 from lecun_repro.runs.record import RESULTS
 from lecun_repro.tensorboard.writer import log_dir
 from lecun_repro.training.module import DigitClassifier
-
-DRAWABLE = ("tanh", "scaled_tanh", "relu", "gelu", "silu")  # activations that commands/page.html knows
 
 
 def program() -> list[str]:
@@ -34,10 +32,10 @@ def of_ones_own(trainer: Trainer, model: DigitClassifier) -> list[str]:
 
 
 def drawable(model: DigitClassifier) -> bool:
-    """Whether `export` makes a page of it."""
+    """Whether `export` makes a page of it; of an activation of one's own it says itself if it does not."""
     if type(model.network) is not ConvNet1989 or type(model.head) not in (CrossEntropy, Taught, TanhMSE):
         return False
-    return model.network.activation in [ACTIVATIONS[name] for name in DRAWABLE]
+    return model.network.activation is not scaled_tanh_skip
 
 
 def said_last(trainer: Trainer, model: DigitClassifier) -> list[str]:
