@@ -177,6 +177,13 @@ def test_rows_of_a_single_seed_have_no_intervals(raw: Path, split, run) -> None:
     assert "nan" not in text and "## Steps" not in text
 
 
+def test_times_are_medians_which_no_single_run_that_had_to_wait_moves(raw: Path, split, run) -> None:
+    runs = [run("1_baseline", s, *row_1(split, s), fit_seconds=took) for s, took in enumerate((8.0, 9.0, 4742.0))]
+    text = text_of(raw, runs)
+    assert "take 9.0 (8.0 to 4,742.0) s on one core (the median, least and most of 3 runs beside others)" in text
+    assert ": 28,800 times faster than 1989." in text  # 259,200 s / 9 s
+
+
 def test_figures_show_the_article_only_beside_its_own_rows(raw: Path) -> None:
     rows = load(raw)
     for own, labels in ((rows, ["baseline", "+ dropout,\nReLU"]), ((), [*rows])):

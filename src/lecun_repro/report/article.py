@@ -233,13 +233,12 @@ def story_in_numbers(rows: Rows) -> str:
         lines.append(
             f"- **Time.** The paper trained for 3 days, the article's baseline for {SECONDS} seconds "
             f"({PAPER_SECONDS / SECONDS:,.0f} times faster). Here the same {baseline[0].updates:,} updates "
-            f"with their evaluations take {spread(seconds, 1)} s on one core "
-            f"(n = {len(seconds)}, runs side by side on a shared machine): "
-            f"{PAPER_SECONDS / np.mean(seconds):,.0f} times faster than 1989."
+            f"with their evaluations take {tables.median(seconds, 1)} s on one core (the median, least and most of "
+            f"{len(seconds)} runs beside others): {PAPER_SECONDS / np.median(seconds):,.0f} times faster than 1989."
         )
     if len(rows) > 1:
-        times = (f"`{row}` {spread([r.fit_seconds for r in results], 0)} s" for row, results in rows.items())
-        lines.append(f"- **Time per row**, whole fits: {', '.join(times)}.")
+        times = (f"`{row}` {tables.median([r.fit_seconds for r in results])} s" for row, results in rows.items())
+        lines.append(f"- **Time per row**, whole fits, medians (least to most): {', '.join(times)}.")
     for before, after, what in (
         (BASELINE, MODERN, "Row 1 to row 5, on 7,291 digits"),
         (BASELINE, BASELINE_50K, "50,000 digits alone"),

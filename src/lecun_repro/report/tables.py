@@ -66,6 +66,13 @@ def mean_cells(errors: Sequence[float]) -> list[str]:
     return [spread(errors), span(error_interval(errors))]
 
 
+def median(values: Sequence[float], digits: int = 0) -> str:
+    """Median (least to most), or a dash: for times, as other work on the machine lengthens single ones."""
+    if not values:
+        return NONE
+    return f"{np.median(values):,.{digits}f} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
+
+
 def ranged(counts: Sequence[int]) -> str:
     """Mean ± standard deviation (least to most)."""
     return f"{spread(counts, 1)} ({min(counts)} to {max(counts)})"

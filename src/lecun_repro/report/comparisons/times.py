@@ -11,7 +11,7 @@ from lecun_repro.report.comparisons.answers import FAILS, HOLDS, NOT_DECIDED, NO
 from lecun_repro.report.comparisons.figures import Progress, times_figure
 from lecun_repro.report.results import Rows, curve_errors
 from lecun_repro.report.statistics import Interval, mean_interval
-from lecun_repro.report.tables import NONE, span, spread, table
+from lecun_repro.report.tables import median, span, spread, table
 from lecun_repro.runs.results import RunResult
 
 SLOWER = 1.1  # times the latency: no longer the same
@@ -106,13 +106,6 @@ def times_table(names: Mapping[str, str], runs: Mapping[str, Sequence[RunResult]
         lines.append(line)
     header = ["batch", "row", "n", "passes trained", "reach it", "passes to it", "updates to it", "seconds to it"]
     return table([*header, "µs per update", "lowest test error %"], lines)
-
-
-def median(values: Sequence[float], digits: int = 0) -> str:
-    """Median (least to most), or a dash."""
-    if not values:
-        return NONE
-    return f"{np.median(values):,.{digits}f} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
 
 
 def inference(claim: Claim, rows: Rows, terms: Terms) -> Answer:
