@@ -122,7 +122,8 @@ def test_was_the_recipe_fitted_to_its_digits(raw: Path, split, run, modern: int,
     text = text_of(raw, [*runs, older])
     assert f"| {100 * modern / 7993:.2f} ± 0.00 (4) |" in text
     (line,) = [line for line in text.splitlines() if "on the article's 2,007 digits and by" in line]
-    assert line.endswith("; n = 4 and 4).")
+    needed = " About 2,100 digits would decide it, and the article has 2,007." if told == "not decided" else ""
+    assert line.endswith(f"; n = 4 and 4).{needed}")
     cut = 100 - modern / 8
     assert line.startswith(f"*{told}*: from row 1 to row 5 the error is cut by 62.5 % on the article's")
     assert f"by {cut - 1e-9:.1f} % on the unseen 7,993, a difference of {62.5 - cut:+.1f} points" in line
@@ -139,8 +140,29 @@ def test_a_plain_loop_and_perturbed_runs_are_part_of_the_report(raw: Path, split
     engine = text.split("## This engine and a plain loop")[1]
     assert "| `1_baseline` | test | 4 | 81.5 ± 1.3 | 81.5 ± 1.3 | +0.0 (+0.0 to +0.0) |" in engine
     assert "| *equivalent within 5 %* | 100 |" in engine
-    assert "`1_perturbed` *compatible*." in text
+    assert "`1_perturbed` *compatible*. All rows together, with these in the place of theirs: Stouffer's z +" in text
     assert "- `1_baseline (plain loop)`: seeds 0, 1, 2, 3" in text
+
+
+def test_how_many_seeds_would_show_a_plain_loop_to_be_equivalent(raw: Path, split, run) -> None:
+    ours = [run("1_baseline", s, *row_1(split, s)) for s in range(4)]
+    apart = (9, -9, 9, -9)  # of some 81 misses
+    others = [run("1_baseline", s, row_1(split, s)[0], split(2007, 80 + s + apart[s])) for s in range(4)]
+    raw.with_name("plain_loop.json").write_text(json.dumps(others))
+    line = next(line for line in text_of(raw, ours).splitlines() if "| `1_baseline` | test | 4 |" in line)
+    assert "*not decided*" in line and line.endswith("about 20 seeds |")
+
+
+def test_all_rows_together_and_by_whole_seeds(raw: Path, split, run) -> None:
+    """Seeds that are good in one row and in the other: what rows that are taken as independent do not know."""
+    counts = {"1_baseline": 90, "2_softmax": 95}
+    runs = [run(row, s, split(7291, 45), split(2007, n + 5 * s)) for row, n in counts.items() for s in range(5)]
+    (line,) = [line for line in text_of(raw, runs).splitlines() if line.startswith("**All 2 rows together**")]
+    assert "the article misses 170 digits, ours 205 in the mean (Stouffer's z -2.24" in line
+    assert "; by the totals of the 5 seeds that all rows have, 205.0 ± 15.8, which does not take" in line
+    assert line.endswith("p 0.11.")  # t = -35 / (15.8 * sqrt(1.2)), of 4 degrees of freedom
+    few = [record for record in runs if record["row"] == "1_baseline" or record["seed"] == 4]
+    assert "**All" not in text_of(raw, few)
 
 
 def test_the_rules_and_the_runs_under_them_are_told(raw: Path) -> None:

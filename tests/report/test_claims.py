@@ -162,6 +162,17 @@ def test_what_would_decide_a_claim(tmp_path: Path, base, runs) -> None:
         assert verdict == NOT_DECIDED and line.split("; ")[-1] == needed
 
 
+def test_what_would_decide_rows_of_different_seeds(tmp_path: Path, base, runs) -> None:
+    _, line, _ = answer(tmp_path, BETTER, base, runs("row", 90, 110, 80, 95, 85, 105, 93, 94))
+    few, more = re.search(r"about (\d+) and (\d+) seeds would decide it", line).groups()  # the base row has four
+    assert int(few) == pytest.approx(2 * int(more), abs=2)
+
+
+def test_a_mean_that_few_runs_make_has_the_median_beside_it(tmp_path: Path, base, runs) -> None:
+    _, line, _ = answer(tmp_path, BETTER, base, runs("row", 99, 100, 101, 400))
+    assert "error +75 %" in line and "; of the medians +0 %; n = 4;" in line
+
+
 def test_p_values_of_all_claims_are_one_family(tmp_path: Path, base, runs) -> None:
     row = runs("row", 90, 91, 93, 90)
     alone = answer(tmp_path, BETTER, base, row)[1]
@@ -200,6 +211,8 @@ def test_an_interaction(tmp_path: Path, base, runs) -> None:
     verdict, line, _ = answer(tmp_path, claim, *given, runs("c", 85, 86, 84, 85))
     assert verdict == HOLDS and "+4.98 points from `base` to `a`, +0.25 from `b` to `c`: +4.73 more" in line
     assert answer(tmp_path, claim, *given, runs("c", 300, 301, 299, 300))[0] == FAILS
+    verdict, line, _ = answer(tmp_path, claim, *given, runs("c", 161, 176, 151, 172))
+    assert verdict == NOT_DECIDED and re.search(r"; about \d+ seeds would decide it$", line)
     assert answer(tmp_path, claim, *given)[0] == NOT_RUN
 
 

@@ -57,6 +57,10 @@ def difference(one: Path, other: Path) -> float:
         return ImageStat.Stat(ImageChops.difference(first.convert("L"), second.convert("L"))).mean[0]
 
 
+def test_the_committed_results_are_small() -> None:
+    assert sum(path.stat().st_size for path in RESULTS.rglob("*") if path.is_file()) < 8_000_000
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["article", "article_draws", "1989", "claims"])
 def test_results_are_written_as_they_are_read(name: str, copy: Path) -> None:

@@ -1,5 +1,7 @@
 """Comparisons of rows, against formulas written out and against cases with known answers."""
 
+import re
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -92,8 +94,9 @@ def test_what_would_decide_a_comparison(two) -> None:
     c = Comparison(("a", "b"), two, "test")
     assert c.p > 0.001
     needed = c.decided_by(lambda other: other.p, 0.001)
-    count, what = int(needed.split()[1].replace(",", "")), needed.split()[2]
-    now = {"seeds": 6, "digits": 300}[what]
+    row, base = (int(count.replace(",", "")) for count in re.findall(r"[\d,]+", needed))
+    assert needed.endswith("seeds") and row / 9 == pytest.approx(base / 6, rel=0.1)
+    count, now, what = base, 6, "seeds"
     assert c.with_more(**{what: count / now * 1.2}).p < 0.001 < c.with_more(**{what: count / now / 1.2}).p
     assert c.decided_by(lambda other: 1.0, 0.05) == "neither more seeds nor more digits alone"
 

@@ -1,7 +1,8 @@
 """The report on the article's rows."""
 
+import math
 from collections.abc import Sequence
-from itertools import chain, pairwise
+from itertools import chain, islice, pairwise
 from typing import Literal
 
 import numpy as np
@@ -10,14 +11,14 @@ from scipy import stats
 
 from lecun_repro.report import tables
 from lecun_repro.report.against import COMPATIBLE, NOT_COMPATIBLE, Measure, joint, measures_table, of_article, verdict
-from lecun_repro.report.comparison import Crossed, compare, delta, grids
+from lecun_repro.report.comparison import MOST_SEEDS, Crossed, compare, decided_by, delta, grids
 from lecun_repro.report.components import components_table
 from lecun_repro.report.configurations import published_rows
 from lecun_repro.report.figures import SHOWN, curves_figure, missed_digits, missed_figure, rows_figure
 from lecun_repro.report.published import BASELINE, BASELINE_50K, BY_ROW, MODERN, MODERN_50K, PAPER_SECONDS, SECONDS
 from lecun_repro.report.results import Rows, errors, misses
 from lecun_repro.report.rules import Rules, rules_note
-from lecun_repro.report.statistics import mean_interval, of_error
+from lecun_repro.report.statistics import mean_interval, of_error, sd
 from lecun_repro.report.steps import NOT_DECIDED, steps, steps_table
 from lecun_repro.report.tables import DIGITS, NONE, digits_names, image, p_value, percents, ranged, span, spread, table
 from lecun_repro.runs.results import RunResult
@@ -36,7 +37,7 @@ ABOUT = [
 COUNTS = """\
 Ours: mean ± standard deviation over seeds. The 2,007 test digits are the article's, on which it chose its recipe; the
 others of MNIST's 10,000 are unseen. The article's counts are corrected for its truncation: `int(error * n)` prints
-four of them one too low."""
+eight of them one too low, four of the test's."""
 FITTED_POINTS = 10  # by which a recipe may seem fitted to its digits, of the relative cut in percent
 
 
@@ -60,7 +61,7 @@ def document(
     own = published_rows(rows, "article")
     found = steps(rows, step_pairs(rows, rules), rules)
     parts = [COUNTS, "## Rows", rows_table(rows), "## Against the article", against_the_article(own, rules)]
-    parts += perturbed_rows(perturbed, rules)
+    parts += perturbed_rows(own, perturbed, rules)
     parts += ["## Steps", steps_table(found, published_change)] if found else []
     parts += fitted(own, rules)
     parts += list(map(image, shown))
@@ -124,7 +125,7 @@ def against_the_article(own: Rows, rules: Rules) -> str:
         line += [f"{count.half_width:.1f}", p_value(count.p)] if len(count.ours) > 1 else [NONE, NONE]
         lines.append([*line, f"*{verdict(of_row, rules.level)}*"])
     header = ["row", "seeds", "test misses of 2,007 (range)", "the article's (printed)", "its percentile among ours"]
-    parts = [table([*header, "half-width of the interval", "p", "verdict"], lines)]
+    parts = [table([*header, "half-width of the interval", "p, unadjusted", "verdict"], lines)]
     return "\n\n".join([*parts, *together(own, rules), measures_table(measures)])
 
 
@@ -137,13 +138,24 @@ def together(own: Rows, rules: Rules) -> list[str]:
     z, p = joint(counts)
     ours, published = sum(np.mean(count.ours) for count in counts), sum(count.published for count in counts)
     told = NOT_COMPATIBLE if p < rules.level else COMPATIBLE
-    return [
+    text = (
         f"**All {len(counts)} rows together**: *{told}*, the article misses {published:.0f} digits, ours {ours:.0f} in "
-        f"the mean (Stouffer's z {z:+.2f}, p {p_value(p)})."
-    ]
+        f"the mean (Stouffer's z {z:+.2f}, p {p_value(p)})"
+    )
+    by_seed: dict[int, list[int]] = {}
+    for row in own:
+        for result in own[row] if len(own[row]) > 1 else ():
+            by_seed.setdefault(result.seed, []).append(result.test.misses)
+    totals = Measure("totals", published, [sum(found) for found in by_seed.values() if len(found) == len(counts)])
+    if len(totals.ours) > 1:  # a seed's rows have something in common, which Stouffer's method does not know
+        text += (
+            f"; by the totals of the {len(totals.ours)} seeds that all rows have, {spread(totals.ours, 1)}, which does "
+            f"not take a seed's rows to be independent, p {p_value(totals.p)}"
+        )
+    return [f"{text}."]
 
 
-def perturbed_rows(perturbed: Rows, rules: Rules) -> list[str]:
+def perturbed_rows(own: Rows, perturbed: Rows, rules: Rules) -> list[str]:
     """Rows 1 to 3, which share the article's seed, against runs that differ from it in rounding alone."""
     by_number = {row.split("_")[0]: row for row in BY_ROW}
     measures: dict[str, list[Measure]] = {}
@@ -152,8 +164,11 @@ def perturbed_rows(perturbed: Rows, rules: Rules) -> list[str]:
             measures[row] = of_article(published, results)
     if not measures:
         return []
-    told = (f"`{row}` *{verdict(of_row, rules.level)}*" for row, of_row in measures.items())
-    return ["## Rows 1 to 3 from the article's own weights", f"{'; '.join(told)}.", measures_table(measures)]
+    told = "; ".join(f"`{row}` *{verdict(of_row, rules.level)}*" for row, of_row in measures.items())
+    others = {row.split("_")[0]: of_article(BY_ROW[row], results) for row, results in own.items() if len(results) > 1}
+    z, p = joint([of_row[0] for of_row in (others | {row[0]: of_row for row, of_row in measures.items()}).values()])
+    text = f"{told}. All rows together, with these in the place of theirs: Stouffer's z {z:+.2f}, p {p_value(p)}."
+    return ["## Rows 1 to 3 from the article's own weights", text, measures_table(measures)]
 
 
 def published_change(before: str, after: str) -> str:
@@ -176,17 +191,27 @@ def fitted(own: Rows, rules: Rules) -> list[str]:
     effect = delta(crossed, cuts[0] - cuts[1], gradient)
     these = delta(crossed, cuts[0] - cuts[1], gradient, "these digits").interval()
     narrow, whole = effect.interval(1 - 2 * rules.level), effect.interval()
-    told = NOT_DECIDED
+
+    def p_of(seeds: float, digits: float) -> float:
+        with_more = crossed.effect(gradient, "new digits", seeds, digits)._replace(estimate=effect.estimate)
+        within = max(with_more.p_below(FITTED_POINTS), 1 - with_more.p_below(-FITTED_POINTS))
+        return min(within, with_more.p if effect.estimate > 0 else 1.0)
+
+    told, needed = NOT_DECIDED, ""
     if whole.low > 0:
         told = "fitted"
     elif narrow.low > -FITTED_POINTS and narrow.high < FITTED_POINTS:
         told = f"not fitted by more than {FITTED_POINTS} points"
+    if told == NOT_DECIDED:
+        needed = decided_by(p_of, [len(results) for results in newer], found[0]["test"].shape[1], rules.level)
+        needed = f" {needed[0].upper()}{needed[1:]} would decide it"
+        needed += ", and the article has 2,007." if needed.endswith("digits would decide it") else "."
     return [
         "## Was the recipe fitted to its 2,007 digits?",
         f"*{told}*: from row 1 to row 5 the error is cut by {cuts[0]:.1f} % on the article's 2,007 digits and by "
         f"{cuts[1]:.1f} % on the unseen 7,993, a difference of {effect.estimate:+.1f} points (95 %: "
         f"{span(these, 1, '+')} for these digits, {span(whole, 1, '+')} for new ones; "
-        f"n = {len(newer[0])} and {len(newer[1])}).",
+        f"n = {len(newer[0])} and {len(newer[1])}).{needed}",
     ]
 
 
@@ -201,7 +226,11 @@ def engine(own: Rows, plain_loop: Rows, rules: Rules) -> list[str]:
                 continue
             ours, theirs = (np.array(misses(runs, split), float) for runs in zip(*pairs, strict=True))
             below, above = theirs - (1 + margin / 100) * ours, theirs - (1 - margin / 100) * ours
-            p = max(p_of_sign(below, "less"), p_of_sign(above, "greater"))
+
+            def p_with(seeds: int, below: np.ndarray = below, above: np.ndarray = above) -> float:
+                return max(p_of_sign(below, "less", seeds), p_of_sign(above, "greater", seeds))
+
+            p = p_with(len(pairs))
             apart = min(p_of_sign(below, "greater"), p_of_sign(above, "less"))
             told = f"equivalent within {margin:g} %" if p < rules.level else NOT_DECIDED
             told = "apart" if 2 * apart < rules.level else told
@@ -212,17 +241,21 @@ def engine(own: Rows, plain_loop: Rows, rules: Rules) -> list[str]:
             ]
             line = [f"`{row}`", split, str(len(pairs)), spread(ours, 1), spread(theirs, 1)]
             line += [f"{100 * (theirs.mean() / ours.mean() - 1):+.1f} ({low:+.1f} to {high:+.1f})", p_value(p)]
-            lines.append([*line, f"*{told}*", f"{100 * np.mean(agree):.0f}"])
+            line += [f"*{told}*", f"{100 * np.mean(agree):.0f}"]
+            enough = (f"about {n} seeds" for n in range(len(pairs), MOST_SEEDS) if p_with(n) < rules.level)
+            lines.append([*line, *(islice(enough, 1) if told == NOT_DECIDED else ())])
     header = ["row", "split", "seeds", "misses, this engine", "misses, plain loop", "change % (90 %, these digits)"]
-    header += ["p (TOST, paired by seed)", "verdict", "missed by both, % of those missed by either"]
+    header += ["p (TOST, paired by seed)", "verdict", "missed by both, % of those missed by either", "would decide it"]
     return ["## This engine and a plain loop", table(header, lines)] if lines else []
 
 
-def p_of_sign(values: np.ndarray, side: Literal["less", "greater"]) -> float:
-    """One-sided p of the t-test that the mean lies on one side of 0."""
+def p_of_sign(values: np.ndarray, side: Literal["less", "greater"], n: int | None = None) -> float:
+    """One-sided p of the t-test that the mean lies on one side of 0, if it were the same of `n` values."""
+    n = n or len(values)
     if np.ptp(values) == 0:
         return float(values[0] >= 0) if side == "less" else float(values[0] <= 0)
-    return float(stats.ttest_1samp(values, 0, alternative=side).pvalue)
+    below = stats.t(n - 1).cdf if side == "less" else stats.t(n - 1).sf
+    return float(below(np.mean(values) / sd(values) * math.sqrt(n)))
 
 
 def story_in_numbers(rows: Rows) -> str:

@@ -89,8 +89,8 @@ def figures(file: ClaimsFile, answered: Sequence[Answer]) -> dict[str, Figure | 
 def claims_table(answered: Sequence[Answer]) -> str:
     """The short table: every claim word for word, as a verdict on a name alone may be read the wrong way round."""
     lines = []
-    for claim, verdict, measured, details, *_ in answered:
-        note = f" ({claim['note']})" if "note" in claim and not details else ""  # which is nowhere else then
+    for claim, verdict, measured, *_ in answered:
+        note = f" ({claim['note'].split('. ')[0]})" if "note" in claim else ""  # what limits a verdict
         lines.append([f"**{claim['name']}**: {quoted(claim)}", claim["kind"], f"*{verdict}*", measured + note])
     return table(["claim, in the article's words", "test", "verdict", "measured"], lines)
 

@@ -190,6 +190,12 @@ class Comparison:
         base, row = self.crossed.mean[:, 0]
         return 100 * (row / base - 1) if base else math.nan
 
+    @property
+    def change_of_medians(self) -> float:
+        """Percent of the base row's median error: far from `change` where few runs make a row's mean."""
+        base, row = (float(np.median(grid.mean(1))) for grid in self.grids)
+        return 100 * (row / base - 1) if base else math.nan
+
     def change_interval(self, scope: Scope = "new digits") -> Interval:
         """Of the change; open where the base row's error is hardly above 0."""
         low, high = fieller(self.crossed, [[0], [1]], [[1], [0]], scope)
@@ -220,13 +226,26 @@ class Comparison:
 
     def decided_by(self, p_of: Callable[["Comparison"], float], level: float) -> str:
         """What would bring a p-value below a level at unchanged estimates: so many seeds a row, or else digits."""
-        fewest = min(self.n)
-        for name, now, most in (("seeds", fewest, MOST_SEEDS), ("digits", self.of_digits, MOST_DIGITS)):
-            for factor in np.geomspace(1, max(most / now, 1), 400):
-                if p_of(self.with_more(**{name: float(factor)})) < level:
-                    count = math.ceil(now * factor)
-                    return f"about {count if name == 'seeds' else round(count, -2):,} {name}"
-        return "neither more seeds nor more digits alone"
+        return decided_by(lambda *more: p_of(self.with_more(*more)), self.n[::-1], self.of_digits, level)
+
+
+def decided_by(p_of: Callable[[float, float], float], runs: Sequence[int], digits: int, level: float) -> str:
+    """What would bring a p-value below a level at unchanged estimates: more seeds of every row, or else more digits.
+
+    Args:
+        p_of: The p-value with so many times the seeds, and so many times the digits.
+        runs: How many seeds each row has; what is told has as many numbers as these have.
+        digits: How many digits there are.
+        level: Of the test.
+    """
+    different = list(dict.fromkeys(runs))
+    for factor in np.geomspace(1, max(MOST_SEEDS / min(runs), 1), 400):
+        if p_of(float(factor), 1) < level:
+            return f"about {' and '.join(f'{math.ceil(n * factor):,}' for n in different)} seeds"
+    for factor in np.geomspace(1, max(MOST_DIGITS / digits, 1), 400):
+        if p_of(1, float(factor)) < level:
+            return f"about {round(math.ceil(digits * factor), -2):,} digits"
+    return "neither more seeds nor more digits alone"
 
 
 def grids(results: Sequence[RunResult]) -> dict[str, np.ndarray]:

@@ -1,11 +1,11 @@
 """What the project's own pages show of its results: README, docs/claims.md, docs/1989.md, and docs/index.html."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lecun_repro.report import claims, index
 from lecun_repro.report.against import of_article, verdict
-from lecun_repro.report.article import step_pairs, together
+from lecun_repro.report.article import error_cells, step_pairs, together, with_unseen
 from lecun_repro.report.beyond import best_row, of_1989
 from lecun_repro.report.configurations import published_rows
 from lecun_repro.report.paper import rejected
@@ -13,7 +13,8 @@ from lecun_repro.report.published import BASELINE, BY_ROW, CONVOLUTIONAL, title_
 from lecun_repro.report.results import Rows, errors, load, load_tested, misses
 from lecun_repro.report.rules import Rules, read_rules
 from lecun_repro.report.steps import steps
-from lecun_repro.report.tables import DIGITS, spread, table
+from lecun_repro.report.tables import DIGITS, NONE, spread, table
+from lecun_repro.runs.results import RunResult
 
 SHOWN = ("article", "beyond", "claims", "1989")  # results that pages show
 
@@ -27,11 +28,12 @@ def rows_at_a_glance(rows: Rows, rules: Rules, further: Rows) -> str:
     for row, results in own.items():
         of_row = verdict(of_article(BY_ROW[row], results), rules.level)
         error = f"{spread(errors(results))} ({len(results)})"
-        lines.append([f"`{row}`", error, f"{BY_ROW[row].test_error:.2f}", f"*{of_row}*"])
+        lines.append([f"`{row}`", error, f"{BY_ROW[row].test_error:.2f}", f"*{of_row}*", *unseen_cells(results)])
     if best := best_row(further):
         error = f"{spread(errors(further[best]))} ({len(further[best])})"
-        lines.append([f"[`beyond/{best}`](results/beyond.md)", error])
-    parts = [table(["row", "test error % (seeds)", "the article's", "verdict"], lines), *together(own, rules)]
+        lines.append([f"[`beyond/{best}`](results/beyond.md)", error, NONE, NONE, *unseen_cells(further[best])])
+    header = ["row", "test error % (seeds)", "the article's", "verdict", "the unseen 7,993, %", "95 %, new"]
+    parts = [table(header, lines), *together(own, rules)]
     told: list[str] = []
     digits: dict[str, None] = {}  # in order
     for step in steps(own, step_pairs(own, rules), rules):
@@ -40,6 +42,13 @@ def rows_at_a_glance(rows: Rows, rules: Rules, further: Rows) -> str:
             digits[DIGITS[step.judged.digits].format(step.judged.of_digits)] = None
     parts += [f"**Steps**, judged on {' or '.join(digits)}: {'; '.join(told)}."] if told else []
     return "\n\n".join([parts[0], " ".join(parts[1:])])
+
+
+def unseen_cells(results: Sequence[RunResult]) -> list[str]:
+    """The error on the digits that nobody chose on, and its interval for new seeds and digits; dashes without them."""
+    grid = with_unseen(results).get("unseen")
+    of_runs, _, new = error_cells(grid, len(results)) if grid is not None else [NONE] * 3
+    return [of_runs, new]
 
 
 def paper_at_a_glance(rows: Rows) -> str:

@@ -42,6 +42,10 @@ class Terms(NamedTuple):
         p = self.family(test, min(holds, fails))
         return (HOLDS if holds <= fails else FAILS) if p < self.rules.level else NOT_DECIDED, p
 
+    def raw_level(self, raw: float, p: float) -> float:
+        """What a p-value that was adjusted from `raw` to `p` has to be below for a verdict."""
+        return self.rules.level * (raw / p if p else 1)
+
 
 class Answer(NamedTuple):
     """What became of a claim."""

@@ -16,6 +16,7 @@ from lecun_repro.report.comparisons.gains import (
     gains_table,
     in_figure,
     judged_comparison,
+    needed,
     substantial_gain,
 )
 from lecun_repro.report.published import against, words_of
@@ -58,6 +59,7 @@ def curve_over_sizes(claim: Claim, rows: Rows, terms: Terms) -> Answer:
         verdicts.append(verdict)
         step = f"{curve.name}, {unit:,} to {curve.largest:,} digits"
         measured.append(f"{step}: {change_of(curve.step)}, p {p_value(p)}, *{verdict}*")
+        measured[-1] += needed(curve.step, substantial_gain, terms, verdict, p)
         changes[f"{curve.name}: {curve.largest:,} against {unit:,} digits"] = in_figure(curve.step, verdict)
     curves += filter(None, (curve_of(part, rows, unit) for part in claim.get("beside", [])))
     panels: dict[str, list[Series]] = {}

@@ -9,6 +9,8 @@ from lecun_repro.report.published import against
 from lecun_repro.report.results import Rows, errors, misses
 from lecun_repro.report.tables import DIGITS, NONE, p_value, percents, ranged, runs_of, signed, spread, table
 
+MEDIANS_APART = 15  # points of percent from the means' change: a few runs that fail to train, say
+
 Rule = Callable[[Comparison, Terms], tuple[float, float]]
 """A comparison -> the p-values that show the claim to hold, and to fail."""
 
@@ -54,10 +56,12 @@ def judged_comparison(rows: Rows, base: str, row: str) -> Comparison | None:
 
 
 def change_of(comparison: Comparison) -> str:
-    """`error -14 % (95 %: -22 to -6 for new digits; n = 5 and 10; the unseen 7,993)`."""
-    new = percents(comparison.change_interval())
+    """`error -14 % (95 %: -22 to -6 for new digits; n = 5 and 10; the unseen 7,993)`; the medians', where far off."""
+    new, medians = percents(comparison.change_interval()), comparison.change_of_medians
     digits = DIGITS[comparison.digits].format(comparison.of_digits)
-    return f"error {signed(comparison.change)} % (95 %: {new} for new digits; n = {runs_of(comparison)}; {digits})"
+    apart = f"; of the medians {signed(medians)} %" if abs(medians - comparison.change) > MEDIANS_APART else ""
+    n = runs_of(comparison)
+    return f"error {signed(comparison.change)} % (95 %: {new} for new digits{apart}; n = {n}; {digits})"
 
 
 def in_figure(comparison: Comparison, verdict: str) -> Change:
@@ -94,8 +98,7 @@ def needed(comparison: Comparison, rule: Rule, terms: Terms, verdict: str, p: fl
     """What would decide it, where it is not decided; with the same adjustment for the family."""
     if verdict != NOT_DECIDED:
         return ""
-    raw = min(rule(comparison, terms))
-    level = terms.rules.level * (raw / p if p else 1)
+    level = terms.raw_level(min(rule(comparison, terms)), p)
     return f"; {comparison.decided_by(lambda c: min(rule(c, terms)), level)} would decide it"
 
 

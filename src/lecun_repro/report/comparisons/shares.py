@@ -2,7 +2,17 @@
 
 import numpy as np
 
-from lecun_repro.report.comparison import Comparison, Crossed, Effect, compare, delta, fieller, missed
+from lecun_repro.report.comparison import (
+    Comparison,
+    Crossed,
+    Effect,
+    Weights,
+    compare,
+    decided_by,
+    delta,
+    fieller,
+    missed,
+)
 from lecun_repro.report.comparisons.answers import FAILS, HOLDS, NOT_DECIDED, NOT_RUN, Answer, Claim, Terms
 from lecun_repro.report.comparisons.figures import shares_figure
 from lecun_repro.report.comparisons.gains import change_cells, in_figure, judged_comparison
@@ -85,9 +95,20 @@ def share_of_gain(claim: Claim, rows: Rows, terms: Terms) -> Answer:
     ratios = (fieller(crossed, half, gain, scope) for scope in ("these digits", "new digits"))
     these, new = (span(Interval(100 * low, 100 * high), 0) for low, high in ratios)
     text = f"{100 * share:.0f} % of the gain (95 %: {these} for these digits, {new} for new ones"
+    more = needed(crossed, [[0], [-1], [1], [0]], terms, verdict, p)
     lines = [[f"`{name}`", str(len(grid)), f"{100 * grid.mean():.2f}"] for name, grid in zip(names, found, strict=True)]
     details = table(["row", "n", "error %"], lines)
-    return Answer(claim, verdict, f"{text}; n = {min(map(len, found))}), p {p_value(p)}", details)
+    return Answer(claim, verdict, f"{text}; n = {min(map(len, found))}), p {p_value(p)}{more}", details)
+
+
+def needed(crossed: Crossed, weights: Weights, terms: Terms, verdict: str, p: float) -> str:
+    """What would decide whether a sum of errors lies above or below 0, where it is not decided."""
+    if verdict != NOT_DECIDED:
+        return ""
+    level = terms.raw_level(crossed.effect(weights).p, p)
+    runs, digits = [int(n) for n in crossed.runs], int(crossed.digits[0])
+    told = decided_by(lambda *more: crossed.effect(weights, "new digits", *more).p, runs, digits, level)
+    return f"; {told} would decide it"
 
 
 def interaction(claim: Claim, rows: Rows, terms: Terms) -> Answer:
@@ -105,7 +126,7 @@ def interaction(claim: Claim, rows: Rows, terms: Terms) -> Answer:
     text = (
         f"error {b - a:+.2f} points from `{names[0]}` to `{names[1]}`, {d - c:+.2f} from `{names[2]}` to `{names[3]}`: "
         f"{effect.estimate:+.2f} more (95 %: {span(these, sign='+')} for these digits, {span(new, sign='+')} "
-        f"for new ones; n = {min(map(len, found))}), p {p_value(p)}"
+        f"for new ones; n = {min(map(len, found))}), p {p_value(p)}{needed(crossed, weights, terms, verdict, p)}"
     )
     lines = [[f"`{name}`", str(len(grid)), f"{100 * grid.mean():.2f}"] for name, grid in zip(names, found, strict=True)]
     return Answer(claim, verdict, text, table(["row", "n", "error %"], lines))
