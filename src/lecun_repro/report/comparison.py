@@ -12,8 +12,8 @@ as V_seeds and V_digits both contain V_both: analysis of variance of crossed ran
 judge the same cases (Gallas 2006, "One-shot estimate of MRMC variance"). Degrees of freedom are Satterthwaite's.
 Intervals of ratios are Fieller's: the ratios rho that a test of T = row - rho * base does not reject.
 
-Of 2,000 simulated data sets like ours (5 to 20 seeds a row, 2,007 or 7,993 digits, errors of 1.9 to 4.7 %), nominal 95 %
-intervals cover 95 % for these digits and 94 to 96 % for new ones, and 4 to 5 % of true nulls are rejected:
+Of 2,000 simulated data sets like ours (5 to 20 seeds a row, 2,007 or 7,993 digits, errors of 1.9 to 4.7 %), nominal
+95 % intervals cover 95 % for these digits and 94 to 96 % for new ones, and 4 to 5 % of true nulls are rejected:
 `pytest -m "slow or full" tests/report/test_coverage.py`.
 """
 
