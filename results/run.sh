@@ -13,4 +13,5 @@ reproduce --configs "$(list configs/article/[1-5]_*.yaml)" --seeds "[$(seq -s, 1
 reproduce --configs "$(list configs/1989/[126]_*.yaml)" --seeds 10 --data.holdout 1000 --out results/holdout # range x target
 reproduce --configs configs/1989 --seeds 10
 reproduce --configs configs/claims --seeds 10
+reproduce --configs configs/claims_later --seeds 10
 for row in 1_baseline 5_dropout_relu; do python benchmarks/plain_loop.py --row $row --seeds 10 --jobs "$jobs"; done

@@ -1,4 +1,4 @@
-"""Every YAML in configs/claims: starts from the row it is about, and says only what differs."""
+"""Every YAML of a claim, of the later ones too: starts from the row it is about, and says only what differs."""
 
 import json
 import pkgutil
@@ -17,7 +17,11 @@ from lecun_repro.report.comparisons import KINDS
 from lecun_repro.runs.identity import config_hash
 
 ROOT = Path(__file__).parents[2]
-CLAIMS = {path.stem: path for path in sorted((ROOT / "configs/claims").glob("*.yaml"))}
+OF_FILES = {  # the rows of each file of claims
+    name: {path.stem: path for path in sorted((ROOT / "configs" / name).glob("*.yaml"))}
+    for name in ("claims", "claims_later")
+}
+CLAIMS = OF_FILES["claims"] | OF_FILES["claims_later"]
 FILES = {path.stem: path for path in (ROOT / "configs/article").glob("*.yaml")} | CLAIMS
 SEARCH = json.loads((ROOT / "results/claims_search.json").read_text())
 
@@ -60,8 +64,9 @@ def test_says_only_what_differs(stem: str) -> None:
     assert not list(repeated(change, configuration(str(base))[0]))
 
 
-def test_every_row_that_a_claim_compares_has_a_file() -> None:
-    text = (ROOT / "results" / "claims.toml").read_text()
+@pytest.mark.parametrize("name", OF_FILES)
+def test_every_row_that_a_claim_compares_has_a_file(name: str) -> None:
+    text = (ROOT / "results" / f"{name}.toml").read_text()
     compared = set()
 
     def collect(value: Any, key: str = "") -> None:
@@ -76,7 +81,7 @@ def test_every_row_that_a_claim_compares_has_a_file() -> None:
 
     collect(tomllib.loads(text)["claim"])
     assert compared <= FILES.keys()
-    assert CLAIMS.keys() <= compared
+    assert OF_FILES[name].keys() <= compared
 
 
 def test_every_kind_of_claim_has_its_rule_in_words_and_every_family_its_rows() -> None:

@@ -34,6 +34,21 @@ def test_layer_normalization_is_of_each_digit_s_units() -> None:
     assert torch.allclose(network.h1(DIGITS), expected, atol=1e-3)
 
 
+def test_batch_normalization_is_of_each_map_and_each_unit_over_the_digits() -> None:
+    network, plain = LaterConvNet(batch_norm=True, seed=3), ConvNet1989(seed=3)
+    assert sum(p.numel() for p in network.parameters()) == PAPER_PARAMETERS + 2 * (12 + 12 + 30)
+    assert [size.parameters for size in network.sizes()] == [1068 + 24, 2592 + 24, 5790 + 60, 310]
+    inputs = {"h1": DIGITS}
+    inputs["h2"] = plain.h1(DIGITS)
+    inputs["h3"] = plain.h2(inputs["h2"])
+    for layer, given in inputs.items():
+        before = torch.atanh(getattr(plain, layer)(given).double().clamp(-1 + 1e-9, 1 - 1e-9))
+        expected = torch.tanh(F.batch_norm(before, None, None, training=True)).float()
+        assert torch.allclose(getattr(network, layer)(given), expected, atol=1e-3)
+    assert network.norms["H1"].num_batches_tracked == 1
+    assert torch.allclose(network.eval()(DIGITS[:1]), network(DIGITS)[:1], atol=1e-6)  # by its running statistics
+
+
 def test_the_skip_of_the_scaled_tanh_and_the_wide_range() -> None:
     network = ConvNet1989(activation="scaled_tanh_skip")
     x = torch.tensor([-9.0, 0.5, 9.0])

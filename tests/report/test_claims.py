@@ -11,6 +11,7 @@ import pytest
 from lecun_repro.commands.report import report
 from lecun_repro.errors import UserError
 from lecun_repro.report.claims import answers, claims_table, read
+from lecun_repro.report.collection import rules_digest
 from lecun_repro.report.comparisons import KINDS
 from lecun_repro.report.comparisons.answers import FAILS, HOLDS, NOT_DECIDED, NOT_RUN, UNTESTABLE, Change, Terms, all_of
 from lecun_repro.report.comparisons.figures import changes_figure
@@ -184,6 +185,31 @@ def test_p_values_of_all_claims_are_one_family(tmp_path: Path, base, runs) -> No
     together = answers(read(file), rows(base, row, *others))[0].measured
     once, four = (float(text.split(", p ")[1].split(";")[0]) for text in (alone, together))
     assert four == pytest.approx(4 * once, rel=0.05)
+
+
+def test_later_claims_take_the_place_of_others_and_are_adjusted_over_all(tmp_path: Path, base, runs) -> None:
+    row = runs("row", 90, 91, 93, 90)
+    _, alone, before = answer(tmp_path, BETTER, base, row)
+    folder, compared = tmp_path / "results", BETTER.replace('"row"', '"later"')
+    (folder / "rules.toml").write_text('rules = {verdict = "as here"}')
+    (folder / "claims_later.toml").write_text(
+        'written = "Afterwards."\nfurther_results = "claims.json"\n[rules]\n"later" = "over both"\n'
+        + "".join(f'[[claim]]\nname = "{name}"\nwords = ""\n{compared}\n' for name in ("more", "last"))
+    )
+    later = runs("later", 90, 91, 93, 90, rules=rules_digest(folder / "claims_later.json"))
+    (folder / "claims_later.json").write_text(json.dumps(later))
+    file = folder / "claims.toml"
+    file.write_text(f'{file.read_text()}\n[[claim]]\nname = "more"\nwords = ""\nkind = "not testable"\nreason = ""\n')
+
+    report(str(folder / "claims_later.json"))  # which is part of the others' report
+    assert not (folder / "claims_later.md").exists()
+    text = (folder / "claims.md").read_text()
+    assert "Afterwards. 4 of the 4 runs were collected under these very rules" in text
+    assert "- **later**: over both" in text and "\n8 runs, " in before and "\n12 runs, " in text
+    first, more, last = (each.measured for each in answers(read(file), rows(base, row)))
+    assert first == alone and "`later` against `base`" in more and more == last
+    once, two = (float(line.split(", p ")[1].split(";")[0]) for line in (first, more))
+    assert two == pytest.approx(2 * once, rel=0.05)
 
 
 def test_rows_that_are_missing_are_the_article_s_or_not_run(tmp_path: Path, runs) -> None:

@@ -134,16 +134,20 @@ class ConvNet1989(Network):
     def h1(self, images: Tensor) -> Tensor:
         """Twelve 5x5 kernels at every other pixel; outside the field lies background."""
         framed = F.pad(images, (2, 2, 2, 2), value=BACKGROUND)
-        return self.activation(F.conv2d(framed, self.H1w, stride=2) + self.H1b)
+        return self.hidden("H1", F.conv2d(framed, self.H1w, stride=2) + self.H1b)
 
     def h2(self, h1: Tensor) -> Tensor:
         """The same once more, each map reading eight of H1's."""
         framed = F.pad(h1, (2, 2, 2, 2), value=BACKGROUND)
         kernels = self.dense_H2w().permute(0, 2, 1).unflatten(2, (5, 5))  # (12, 12, 5, 5)
-        return self.activation(F.conv2d(framed, kernels, stride=2) + self.H2b)
+        return self.hidden("H2", F.conv2d(framed, kernels, stride=2) + self.H2b)
 
     def h3(self, h2: Tensor) -> Tensor:
-        return self.activation(h2.flatten(1) @ self.H3w + self.H3b)
+        return self.hidden("H3", h2.flatten(1) @ self.H3w + self.H3b)
+
+    def hidden(self, layer: str, sums: Tensor) -> Tensor:
+        """What a hidden layer, H1, H2 or H3, makes of its units' weighted sums, with their biases."""
+        return self.activation(sums)
 
     def output(self, h3: Tensor) -> Tensor:
         return h3 @ self.outw + self.outb

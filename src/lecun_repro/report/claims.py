@@ -1,7 +1,9 @@
 """The report on claims: each a comparison of rows, by rules that a TOML file beside the results holds.
 
 What is claimed, which rows are compared and the rules' words are that file's (results/claims.toml); how rows are
-compared is in `comparisons`. The file also names further results beside them, for rows that are not among these.
+compared is in `comparisons`. The file also names further results beside them, for rows that are not among these. Claims
+that are written down after the runs of others are a file of their own, as every run keeps the digest of the file that
+it was run under: `claims_later.toml`, with results in `claims_later.json`, is part of the report on `claims.toml`.
 """
 
 import re
@@ -18,10 +20,12 @@ from lecun_repro.report.comparisons import KINDS
 from lecun_repro.report.comparisons.answers import Answer, Claim, Terms
 from lecun_repro.report.comparisons.figures import changes_figure, verdicts_figure
 from lecun_repro.report.results import Rows, load_tested, read_toml
-from lecun_repro.report.rules import Family, read_rules, rules_note
+from lecun_repro.report.rules import Family, read_rules, rules_note, under
 from lecun_repro.report.search import Tried, search_table
 from lecun_repro.report.tables import image, table
 from lecun_repro.runs.typed_json import record
+
+LATER = "_later"  # after the name of a file of claims, and of its results
 
 
 class ClaimsFile(NamedTuple):
@@ -32,19 +36,27 @@ class ClaimsFile(NamedTuple):
     further_results: str  # the file beside it for rows that are not among its results
     rules: dict[str, str]  # by the name that the document gives them
     claim: list[Claim]
+    later: "ClaimsFile | None" = None  # `<name>_later.toml` beside it: claims that were written down after its runs
 
     @property
     def name(self) -> str:
         return self.path.stem
 
+    @property
+    def results(self) -> Rows:
+        """Those beside it. Raises UserError as `load_tested` does."""
+        return load_tested(self.path.with_suffix(".json"))
+
 
 def read(path: Path) -> ClaimsFile:
-    """A TOML file of claims.
+    """A TOML file of claims, with the one of later claims beside it.
 
     Raises:
         UserError: A file that is no TOML, lacks a key, or names a kind of comparison that is none.
     """
-    file = record(ClaimsFile, read_toml(path, "claims"), f"{path}: ", path=path)
+    beside = path.with_stem(f"{path.stem}{LATER}")
+    later = read(beside) if beside.is_file() else None
+    file = record(ClaimsFile, read_toml(path, "claims"), f"{path}: ", path=path, later=later)
     for claim in file.claim:
         if (kind := claim.get("kind")) not in KINDS:
             raise BadArgument("results", f"{path}: kind {kind}", ", ".join(KINDS))
@@ -54,16 +66,29 @@ def read(path: Path) -> ClaimsFile:
 def answers(file: ClaimsFile, rows: Rows) -> list[Answer]:
     """The answer to every claim of a file, from the results beside it; p-values are adjusted over all of them.
 
+    A later claim takes the place of the one of its name, and its p-values are adjusted over both files; those of the
+    others stay as their own rules have them.
+
     Raises:
         UserError: A claim without a key that its kind needs.
     """
     rows = {**load_tested(file.path.with_name(file.further_results)), **rows}
+    own = answers_of(file, rows, file.claim)
+    if file.later is None:
+        return own
+    of_both = answers_of(file.later, {**rows, **file.later.results}, [*file.claim, *file.later.claim])
+    later = {answer.claim["name"]: answer for answer in of_both[len(own) :]}
+    return [*(later.pop(answer.claim["name"], answer) for answer in own), *later.values()]
+
+
+def answers_of(file: ClaimsFile, rows: Rows, claims: Sequence[Claim]) -> list[Answer]:
+    """The answers to claims of one family. Raises UserError as `answers` does."""
     terms = Terms(file.path.parent, read_rules(file.path), Family())
     try:
-        for claim in file.claim:  # gathers the p-values
+        for claim in claims:  # gathers the p-values
             KINDS[claim["kind"]](claim, rows, terms)
         terms.family.close()
-        return [KINDS[claim["kind"]](claim, rows, terms) for claim in file.claim]
+        return [KINDS[claim["kind"]](claim, rows, terms) for claim in claims]
     except KeyError as error:
         place = f"{file.path}: a claim without {error}"
         raise BadArgument("results", place, "a file of claims, as results/claims.toml") from None
@@ -106,9 +131,13 @@ def document(file: ClaimsFile, answered: Sequence[Answer], rows: Rows, search: S
     if any(answer.changes for answer in answered):
         parts.append(image(f"{file.name}_changes.png", "Every change"))
     of_file = read_rules(file.path)
-    rules = [f"- **{kind}**: {rule}" for kind, rule in file.rules.items()]
+    of_kinds = file.rules | (file.later.rules if file.later is not None else {})
+    rules = [f"- **{kind}**: {rule}" for kind, rule in of_kinds.items()]
     note = rules_note(of_file, ("digits", "these digits", "new digits"), chain.from_iterable(rows.values()))
     parts += ["## Rules", note, f"{file.written} Changes are in percent of the base row's error; *n* counts runs."]
+    if file.later is not None:
+        rows = {**rows, **(later := file.later.results)}
+        parts += [f"{file.later.written} {under(read_rules(file.later.path), chain.from_iterable(later.values()))}"]
     parts += ["\n".join(rules).replace("SUBSTANTIAL", f"{of_file.substantial_percent:g}")]
     for answer in answered:
         claim = answer.claim

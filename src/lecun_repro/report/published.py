@@ -125,6 +125,7 @@ TITLES = {
     "5_batch_64": "row 5, batches of 64",
     "5_batch_64_residual": "residual connection",
     "5_batch_64_layer_norm": "layer normalization",
+    "5_batch_64_batch_norm": "batch normalization",
     "5_6_maps": "6 maps",
     "5_24_maps": "24 maps",
     "5_48_maps": "48 maps",

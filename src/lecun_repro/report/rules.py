@@ -46,17 +46,20 @@ def read_rules(results: Path) -> Rules:
 
 def rules_note(rules: Rules, about: Iterable[str], runs: Iterable[RunResult]) -> str:
     """The rules in words, what was known when they were written, and how many runs were collected under them."""
-    all_runs = list(runs)
-    under = sum(run.rules == rules.digest for run in all_runs)
     lines = [f"- **{name}**: {rules.rules[name]}" for name in about if name in rules.rules]
     if not rules.rules:
         return ""
-    when = (
-        f"The rules are a file, [{FILE}]({FILE}), that is committed before the runs that it judges: {under} of the "
-        f"{len(all_runs)} runs were collected under these very rules (digest {rules.digest}), {len(all_runs) - under} "
-        "before or under others."
+    when = f"The rules are a file, [{FILE}]({FILE}), that is committed before the runs that it judges: "
+    return "\n\n".join([when + under(rules, runs), rules.known, "\n".join(lines)])
+
+
+def under(rules: Rules, runs: Iterable[RunResult]) -> str:
+    """How many runs were collected under these rules."""
+    of_runs = [run.rules == rules.digest for run in runs]
+    return (
+        f"{sum(of_runs)} of the {len(of_runs)} runs were collected under these very rules (digest {rules.digest}), "
+        f"{len(of_runs) - sum(of_runs)} before or under others."
     )
-    return "\n\n".join([when, rules.known, "\n".join(lines)])
 
 
 class Family:
