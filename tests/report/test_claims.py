@@ -280,9 +280,14 @@ def test_which_runs_the_article_s_numbers_can_be_of(tmp_path: Path, runs, split)
 def test_an_interval_that_is_cut_ends_in_an_arrow() -> None:
     cut, whole = Interval(90, 130), Interval(-10, 0)
     changes = {"cut": Change(100, cut, cut, FAILS), "whole": Change(-5, whole, whole, HOLDS)}
-    axes = changes_figure({"A claim": changes}, 20).axes[0]
+    changes["normalized tanh with a skip connection, against row 1"] = changes["whole"]  # leaves the axis little room
+    figure = changes_figure({"A claim": changes}, 20)
+    (axes,) = figure.axes
     (arrow,) = [line for line in axes.lines if line.get_marker() in ("<", ">")]
     assert (arrow.get_xdata()[0], arrow.get_ydata()[0], arrow.get_marker()) == (axes.get_xlim()[1], 1, ">")
+    figure.draw_without_rendering()
+    ends = axes.xaxis.label.get_window_extent()
+    assert figure.bbox.x0 <= ends.x0 and ends.x1 <= figure.bbox.x1
 
 
 def test_rows_have_titles_in_figures(runs) -> None:

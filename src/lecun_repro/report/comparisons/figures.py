@@ -56,7 +56,7 @@ def _percent_axis(axes: Axes) -> None:
     axes.invert_yaxis()
     axes.tick_params(axis="y", length=0, labelsize=9)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g}" if value else "0"))
-    axes.set_xlabel("change of the error, %; 95 % interval, thick for these digits, thin for new ones")
+    axes.set_xlabel("change of the error, %, with its 95 % interval,\nthick for these digits, thin for new ones")
     axes.spines["left"].set_visible(False)
 
 
@@ -80,7 +80,9 @@ def changes_figure(groups: Mapping[str, Mapping[str, Change]], substantial: floa
     axes.plot([], [], "--", color=GREY, label="what is substantial")
     for verdict, colour in COLOUR.items():
         axes.plot([], [], "o-", color=colour, markersize=5, label=f"the claim {VERB[verdict]}")
-    figure.legend(frameon=False, fontsize=8, loc="outside upper center", ncols=4)
+    if any(change.verdict not in COLOUR for rows in groups.values() for change in rows.values()):
+        axes.plot([], [], "o-", color=BLUE, markersize=5, label="without a verdict")
+    figure.legend(frameon=False, fontsize=8, loc="outside upper center", ncols=5)
     return figure
 
 
