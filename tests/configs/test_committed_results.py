@@ -27,7 +27,7 @@ def test_the_report_knows_the_rows_with_published_numbers(folder: Folder) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["article", "article_draws", "claims", "1989", "optimizers"])
+@pytest.mark.parametrize("name", ["article", "article_draws", "claims", "claims_later", "1989", "optimizers"])
 def test_every_committed_record_is_of_its_file(name: str) -> None:
     quiet()
     records = json.loads((ROOT / "results" / f"{name}.json").read_text())

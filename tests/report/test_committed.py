@@ -62,7 +62,7 @@ def test_the_committed_results_are_small() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["article", "article_draws", "1989", "claims"])
+@pytest.mark.parametrize("name", ["article", "article_draws", "1989", "claims", "claims_later"])
 def test_results_are_written_as_they_are_read(name: str, copy: Path) -> None:
     path = copy / f"{name}.json"
     before = path.read_bytes()
