@@ -37,6 +37,7 @@ def test_layer_normalization_is_of_each_digit_s_units() -> None:
 def test_batch_normalization_is_of_each_map_and_each_unit_over_the_digits() -> None:
     network, plain = LaterConvNet(batch_norm=True, seed=3), ConvNet1989(seed=3)
     assert sum(p.numel() for p in network.parameters()) == PAPER_PARAMETERS + 2 * (12 + 12 + 30)
+    assert network.note == "with batch normalization: 9,868 parameters, the paper has 9,760"
     assert [size.parameters for size in network.sizes()] == [1068 + 24, 2592 + 24, 5790 + 60, 310]
     inputs = {"h1": DIGITS}
     inputs["h2"] = plain.h1(DIGITS)

@@ -103,6 +103,7 @@ better = "a cut of SUBSTANTIAL %"
 """
 
 
+CLAIM = '[[claim]]\nname = "n"\nwords = "it is so"\n'
 BETTER = 'kind = "better"\nbase = "base"\nrows = ["row"]'
 
 
@@ -113,10 +114,11 @@ def answer(folder: Path, claim: str, *results: list[dict[str, Any]]) -> tuple[st
     path.write_text(json.dumps([result for each in results for result in each]))
     path.with_suffix(".toml").write_text(f'{TOML}[[claim]]\nname = "A claim"\nwords = "it is so"\n{claim}\n')
     report(str(path))
-    (found,) = answers(read(path.with_suffix(".toml")), load(path))
+    found, *_ = answers(read(path.with_suffix(".toml")), load(path))
     text = path.with_suffix(".md").read_text()
     assert "| **A claim**: \N{LEFT DOUBLE QUOTATION MARK}it is so\N{RIGHT DOUBLE QUOTATION MARK} | " in text
-    assert claims_table([found]) in text and (f"*{found.verdict}*: {found.measured}." in text) == bool(found.details)
+    assert claims_table([found]).rpartition("\n")[2] in text
+    assert (f"*{found.verdict}*: {found.measured}." in text) == bool(found.details)
     return found.verdict, found.measured, text
 
 
@@ -198,7 +200,7 @@ def test_later_claims_take_the_place_of_others_and_are_adjusted_over_all(tmp_pat
     )
     later = runs("later", 90, 91, 93, 90, rules=rules_digest(folder / "claims_later.json"))
     (folder / "claims_later.json").write_text(json.dumps(later))
-    file = folder / "claims.toml"
+    path, file = folder / "claims.json", folder / "claims.toml"
     file.write_text(f'{file.read_text()}\n[[claim]]\nname = "more"\nwords = ""\nkind = "not testable"\nreason = ""\n')
 
     report(str(folder / "claims_later.json"))  # which is part of the others' report
@@ -210,6 +212,17 @@ def test_later_claims_take_the_place_of_others_and_are_adjusted_over_all(tmp_pat
     assert first == alone and "`later` against `base`" in more and more == last
     once, two = (float(line.split(", p ")[1].split(";")[0]) for line in (first, more))
     assert two == pytest.approx(2 * once, rel=0.05)
+
+    path.unlink()
+    report(str(folder / "claims_later.json"))  # without the others' results it is a report of its own
+    assert "Afterwards." in (folder / "claims_later.md").read_text()
+
+
+def test_later_claims_before_their_runs_and_without_rules(tmp_path: Path, base, runs) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "claims_later.toml").write_text(TOML + CLAIM + BETTER)
+    text = answer(tmp_path, 'kind = "not testable"\nreason = "so"', base)[2]
+    assert "| *not run yet* | " in text and "\n\nBefore the runs.\n\n" in text and "None" not in text
 
 
 def test_rows_that_are_missing_are_the_article_s_or_not_run(tmp_path: Path, runs) -> None:
@@ -432,12 +445,12 @@ def test_inference(tmp_path: Path, after: float, iqr: list[float], verdict: str,
         ("claim =", "claims.toml: .*; allowed: a TOML file of claims"),
         ("[rules]\n", "claims.toml: written is missing; allowed"),
         (TOML, "claims.toml: claim is missing; allowed"),
-        (TOML + '[[claim]]\nkind = "better"', "claims.toml: a claim without 'base'; allowed: "),
-        (
-            TOML + '[[claim]]\nname = "n"\nkind = "arithmetic"\ntimes = 3',
-            "claims.toml: claim n: .*; allowed: the values",
-        ),
-        (TOML + '[[claim]]\nkind = "bettr"', "claims.toml: kind bettr; allowed: no substantial gain, "),
+        (TOML + CLAIM + 'kind = "better"', "claims.toml: a claim without 'base'; allowed: "),
+        (TOML + CLAIM + 'kind = "arithmetic"\ntimes = 3', "claims.toml: claim n: .*; allowed: the values"),
+        (TOML + CLAIM + 'kind = "bettr"', "claims.toml: kind bettr; allowed: no substantial gain, "),
+        (TOML + CLAIM, "claims.toml: a claim without 'kind'; allowed: a file of claims"),
+        (TOML + '[[claim]]\nkind = "better"', "claims.toml: a claim without 'name'; allowed: a file of claims"),
+        (TOML + 2 * (CLAIM + 'kind = "better"\n'), "claims.toml: several claims named n; allowed: a name for each"),
     ],
 )
 def test_a_file_of_claims_that_is_none(tmp_path: Path, toml: str, fault: str, base) -> None:

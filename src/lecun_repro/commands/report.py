@@ -35,8 +35,9 @@ def report(results: str = "results/article.json") -> None:
         )
     if path.stem.endswith("_draws"):  # part of the report on the article's own draw
         path = path.with_name(path.name.replace("_draws", ""))
-    if path.stem.endswith(claims.LATER) and path.with_suffix(".toml").is_file():  # part of the report on the others
-        path = path.with_stem(path.stem.removesuffix(claims.LATER))
+    of_earlier = path.with_stem(path.stem.removesuffix(claims.LATER))
+    if of_earlier.is_file() and of_earlier.with_suffix(".toml").is_file():  # which later claims are part of
+        path = of_earlier
     if (search := searches.find(path)) is not None:
         text = searches.document(search, save(searches.figures(search), path.parent, sharpness=1))
         write_atomically(path.with_suffix(".md"), text)
@@ -48,11 +49,12 @@ def report(results: str = "results/article.json") -> None:
     beside = path.with_suffix(".toml")
     of_claims = beside.is_file() and name != beyond.NAME
     rows, draws = (load_tested if of_claims else load)(path), load(path.with_name(f"{name}_draws.json"))
-    later = load(path.with_stem(f"{name}{claims.LATER}"))
     lost = diverged_note(rows, load_diverged(path.with_name(f"{name}_diverged.json")))
     of_draws = load_diverged(path.with_name(f"{name}_draws_diverged.json"))
     lost += diverged_note(draws, of_draws, " with draws of their own")
-    lost += diverged_note(later, load_diverged(path.with_name(f"{name}{claims.LATER}_diverged.json")))
+    if of_claims:
+        later = path.with_stem(f"{name}{claims.LATER}")
+        lost += diverged_note(load(later), load_diverged(later.with_stem(f"{later.stem}_diverged")))
     held_out = read_list(path.with_name(f"{name}_search.json"), Tried)
 
     of_folder = published_rows(rows, "1989" if name == "1989" else "article")

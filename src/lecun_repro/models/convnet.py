@@ -146,7 +146,10 @@ class ConvNet1989(Network):
         return self.hidden("H3", h2.flatten(1) @ self.H3w + self.H3b)
 
     def hidden(self, layer: str, sums: Tensor) -> Tensor:
-        """What a hidden layer, H1, H2 or H3, makes of its units' weighted sums, with their biases."""
+        """What a hidden layer, H1, H2 or H3, makes of its units' weighted sums, with their biases.
+
+        Few digits at a time do without it (see `patches`): who changes it has `prepare` return the digits as they are.
+        """
         return self.activation(sums)
 
     def output(self, h3: Tensor) -> Tensor:

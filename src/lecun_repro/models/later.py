@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lecun_repro.models.base import LayerSize
-from lecun_repro.models.convnet import ConvNet1989
+from lecun_repro.models.convnet import PAPER_PARAMETERS, ConvNet1989
 
 
 class LaterConvNet(ConvNet1989):
@@ -29,9 +29,12 @@ class LaterConvNet(ConvNet1989):
     ) -> None:
         super().__init__(**network)
         self.residual, self.layer_norm = residual, layer_norm
-        maps, units = nn.BatchNorm2d, nn.BatchNorm1d
-        kinds = {"H1": maps(self.maps), "H2": maps(self.maps), "H3": units(len(self.H3b))} if batch_norm else {}
-        self.norms = nn.ModuleDict(kinds)
+        self.norms = nn.ModuleDict()
+        if batch_norm:
+            self.norms = nn.ModuleDict({layer: nn.BatchNorm2d(self.maps) for layer in ("H1", "H2")})
+            self.norms["H3"] = nn.BatchNorm1d(len(self.H3b))
+            count = sum(p.numel() for p in self.parameters())
+            self.note = f"with batch normalization: {count:,} parameters, the paper has {PAPER_PARAMETERS:,}"
 
     def hidden(self, layer: str, sums: Tensor) -> Tensor:
         if self.layer_norm:

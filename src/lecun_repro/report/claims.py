@@ -7,6 +7,7 @@ it was run under: `claims_later.toml`, with results in `claims_later.json`, is p
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
@@ -33,34 +34,39 @@ class ClaimsFile(NamedTuple):
 
     path: Path
     written: str  # when the rules were
-    further_results: str  # the file beside it for rows that are not among its results
+    further_results: str  # the file beside it for rows that are not among its own results
     rules: dict[str, str]  # by the name that the document gives them
     claim: list[Claim]
-    later: "ClaimsFile | None" = None  # `<name>_later.toml` beside it: claims that were written down after its runs
 
     @property
     def name(self) -> str:
         return self.path.stem
 
-    @property
-    def results(self) -> Rows:
-        """Those beside it. Raises UserError as `load_tested` does."""
-        return load_tested(self.path.with_suffix(".json"))
-
 
 def read(path: Path) -> ClaimsFile:
-    """A TOML file of claims, with the one of later claims beside it.
+    """A TOML file of claims.
 
     Raises:
-        UserError: A file that is no TOML, lacks a key, or names a kind of comparison that is none.
+        UserError: A file that is no TOML, lacks a key, has two claims of one name, or one of a kind that is none.
     """
-    beside = path.with_stem(f"{path.stem}{LATER}")
-    later = read(beside) if beside.is_file() else None
-    file = record(ClaimsFile, read_toml(path, "claims"), f"{path}: ", path=path, later=later)
+    file = record(ClaimsFile, read_toml(path, "claims"), f"{path}: ", path=path)
     for claim in file.claim:
-        if (kind := claim.get("kind")) not in KINDS:
-            raise BadArgument("results", f"{path}: kind {kind}", ", ".join(KINDS))
+        for key in ("name", "words", "kind"):
+            if not isinstance(claim.get(key), str):
+                what = f"{path}: a claim without {key!r}"
+                raise BadArgument("results", what, "a file of claims, as results/claims.toml")
+        if claim["kind"] not in KINDS:
+            raise BadArgument("results", f"{path}: kind {claim['kind']}", ", ".join(KINDS))
+    names = Counter(claim["name"] for claim in file.claim)
+    if twice := [name for name, times in names.items() if times > 1]:
+        raise BadArgument("results", f"{path}: several claims named {twice[0]}", "a name for each")
     return file
+
+
+def read_later(file: ClaimsFile) -> ClaimsFile | None:
+    """The file of claims that were written down later, if there is one. Raises UserError as `read` does."""
+    path = file.path.with_stem(f"{file.name}{LATER}")
+    return read(path) if path.is_file() else None
 
 
 def answers(file: ClaimsFile, rows: Rows) -> list[Answer]:
@@ -74,11 +80,17 @@ def answers(file: ClaimsFile, rows: Rows) -> list[Answer]:
     """
     rows = {**load_tested(file.path.with_name(file.further_results)), **rows}
     own = answers_of(file, rows, file.claim)
-    if file.later is None:
+    if (later := read_later(file)) is None:
         return own
-    of_both = answers_of(file.later, {**rows, **file.later.results}, [*file.claim, *file.later.claim])
-    later = {answer.claim["name"]: answer for answer in of_both[len(own) :]}
-    return [*(later.pop(answer.claim["name"], answer) for answer in own), *later.values()]
+    rows = {**load_tested(later.path.with_name(later.further_results)), **rows, **later_rows(later)}
+    of_both = answers_of(later, rows, [*file.claim, *later.claim])
+    by_name = {answer.claim["name"]: answer for answer in of_both[len(own) :]}
+    return [*(by_name.pop(answer.claim["name"], answer) for answer in own), *by_name.values()]
+
+
+def later_rows(later: ClaimsFile) -> Rows:
+    """The results of later claims. Raises UserError as `load_tested` does."""
+    return load_tested(later.path.with_suffix(".json"))
 
 
 def answers_of(file: ClaimsFile, rows: Rows, claims: Sequence[Claim]) -> list[Answer]:
@@ -131,13 +143,16 @@ def document(file: ClaimsFile, answered: Sequence[Answer], rows: Rows, search: S
     if any(answer.changes for answer in answered):
         parts.append(image(f"{file.name}_changes.png", "Every change"))
     of_file = read_rules(file.path)
-    of_kinds = file.rules | (file.later.rules if file.later is not None else {})
-    rules = [f"- **{kind}**: {rule}" for kind, rule in of_kinds.items()]
+    later = read_later(file)
+    of_kinds = [*file.rules.items(), *(later.rules.items() if later is not None else [])]
+    rules = [f"- **{kind}**: {rule}" for kind, rule in of_kinds]
     note = rules_note(of_file, ("digits", "these digits", "new digits"), chain.from_iterable(rows.values()))
     parts += ["## Rules", note, f"{file.written} Changes are in percent of the base row's error; *n* counts runs."]
-    if file.later is not None:
-        rows = {**rows, **(later := file.later.results)}
-        parts += [f"{file.later.written} {under(read_rules(file.later.path), chain.from_iterable(later.values()))}"]
+    if later is not None:
+        of_later, under_rules = later_rows(later), read_rules(later.path)
+        kept = under(under_rules, chain.from_iterable(of_later.values())) if of_later and under_rules.rules else ""
+        parts += [f"{later.written} {kept}".strip()]
+        rows = {**rows, **of_later}
     parts += ["\n".join(rules).replace("SUBSTANTIAL", f"{of_file.substantial_percent:g}")]
     for answer in answered:
         claim = answer.claim
