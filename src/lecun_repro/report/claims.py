@@ -79,12 +79,11 @@ def answers(file: ClaimsFile, rows: Rows) -> list[Answer]:
         UserError: A claim without a key that its kind needs.
     """
     rows = {**load_tested(file.path.with_name(file.further_results)), **rows}
-    own = answers_of(file, rows, file.claim)
+    own = answers_of(file, rows)
     if (later := read_later(file)) is None:
         return own
     rows = {**load_tested(later.path.with_name(later.further_results)), **rows, **later_rows(later)}
-    of_both = answers_of(later, rows, [*file.claim, *later.claim])
-    by_name = {answer.claim["name"]: answer for answer in of_both[len(own) :]}
+    by_name = {answer.claim["name"]: answer for answer in answers_of(later, rows, file.claim)}
     return [*(by_name.pop(answer.claim["name"], answer) for answer in own), *by_name.values()]
 
 
@@ -93,14 +92,14 @@ def later_rows(later: ClaimsFile) -> Rows:
     return load_tested(later.path.with_suffix(".json"))
 
 
-def answers_of(file: ClaimsFile, rows: Rows, claims: Sequence[Claim]) -> list[Answer]:
-    """The answers to claims of one family. Raises UserError as `answers` does."""
+def answers_of(file: ClaimsFile, rows: Rows, earlier: Sequence[Claim] = ()) -> list[Answer]:
+    """The answers to a file's claims, one family with earlier ones. Raises UserError as `answers` does."""
     terms = Terms(file.path.parent, read_rules(file.path), Family())
     try:
-        for claim in claims:  # gathers the p-values
+        for claim in [*earlier, *file.claim]:  # gathers the p-values
             KINDS[claim["kind"]](claim, rows, terms)
         terms.family.close()
-        return [KINDS[claim["kind"]](claim, rows, terms) for claim in claims]
+        return [KINDS[claim["kind"]](claim, rows, terms) for claim in file.claim]
     except KeyError as error:
         place = f"{file.path}: a claim without {error}"
         raise BadArgument("results", place, "a file of claims, as results/claims.toml") from None

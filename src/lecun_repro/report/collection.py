@@ -14,7 +14,8 @@ from lecun_repro.report.results import records
 from lecun_repro.runs.folders import lock
 from lecun_repro.runs.identity import digest
 
-LEAN = ("claims", "claims_later", "article_draws", "perturbed")  # of whose missed digits and training no figure is
+# Of their missed digits and their training no figure is drawn, and they are many.
+LEAN = ("claims", "claims_later", "article_draws", "perturbed")
 Current = Callable[[str, int], str | None]
 """The hash that records of a row and seed have to have; None for rows that are not asked for."""
 
